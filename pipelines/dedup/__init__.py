@@ -1,0 +1,1 @@
+"""Near-duplicates: MinHash, embeddings, clusters."""

@@ -1,0 +1,124 @@
+"""What a row is: its id, its parents, its provenance, and what a flow returns for it.
+
+A row in Parquet looks like
+``{id: "6f0c...", parent_ids: ["91ab..."], persona: "A luthier who ...", provenance: {stage: "personas", ...}}``.
+Ids are 32 hexadecimal digits of BLAKE2b: the same input and recipe give the same ids on any machine, in any order,
+in any number of workers. Nothing here knows of files, engines or Ray.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+Row = Mapping[str, Any]
+
+#: Column names that Nightmill owns; an input column of that name becomes ``input_<name>``.
+RESERVED = ("id", "parent_ids", "provenance")
+
+#: One struct a row: how it was made (papers.md 0.1). Null in rows that no model made.
+PROVENANCE = pa.struct(
+    [
+        ("stage", pa.string()),
+        ("recipe", pa.string()),
+        ("model", pa.string()),
+        ("revision", pa.string()),
+        ("engine", pa.string()),
+        ("prompt_id", pa.string()),
+        ("prompt_hash", pa.string()),
+        ("temperature", pa.float64()),
+        ("top_p", pa.float64()),
+        ("top_k", pa.int64()),
+        ("max_tokens", pa.int64()),
+        ("seed", pa.int64()),
+        ("n_index", pa.int64()),
+        ("finish_reason", pa.string()),
+        ("prompt_tokens", pa.int64()),
+        ("completion_tokens", pa.int64()),
+        ("trimmed", pa.bool_()),
+        ("logprobs", pa.list_(pa.float32())),
+        ("created_at", pa.timestamp("us", tz="UTC")),
+        ("attempt", pa.string()),
+    ]
+)
+
+
+def digest(*parts: object) -> str:
+    """32 hexadecimal digits naming ``parts``; parts that differ anywhere, or are cut elsewhere, differ here."""
+    h = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        raw = part if isinstance(part, bytes) else canonical(part).encode("utf-8", "surrogatepass")
+        h.update(len(raw).to_bytes(8, "little"))
+        h.update(raw)
+    return h.hexdigest()
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys and no spaces: the form in which settings are hashed and compared."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def item_id(fingerprint: str, row_id: str, index: int) -> str:
+    """Id of the ``index``-th item that the stage with this fingerprint made from a row."""
+    return digest(fingerprint, row_id, index)
+
+
+def sampling_seed(run_seed: int, row_id: str, call: int) -> int:
+    """Seed of a row's ``call``-th model call: a function of the row alone, so batching never changes it (31 bits)."""
+    return int(digest("sampling", run_seed, row_id, call)[:8], 16) & 0x7FFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One sample of one model call.
+
+    Attributes:
+        text: what the model wrote, without stop strings.
+        finish_reason: ``stop``, or ``length`` when ``max_tokens`` cut it.
+        prompt_tokens: tokens of the prompt; completion_tokens: tokens of this sample.
+        seed: the sampling seed of the call; n_index: which of its samples this is.
+        logprobs: log-probability of each sampled token (natural log), or None when not asked for.
+    """
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    seed: int = 0
+    n_index: int = 0
+    logprobs: tuple[float, ...] | None = None
+    prompt_id: str = ""
+    prompt_hash: str = ""
+    trimmed: bool = False
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def cut(self) -> bool:
+        """Whether ``max_tokens`` ended the answer; such an answer is never kept unmarked."""
+        return self.finish_reason == "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What a flow returns: kept when ``reason`` is None, otherwise rejected by that name."""
+
+    columns: Mapping[str, Any]
+    answer: Answer | None = None
+    reason: str | None = None
+    detail: str = ""
+    parents: tuple[str, ...] = ()
+
+
+def keep(answer: Answer | None = None, /, *, parents: tuple[str, ...] = (), **columns: Any) -> Item:
+    """A kept item: its columns, and the answer it was read from (for provenance)."""
+    return Item(columns, answer, parents=parents)
+
+
+def reject(reason: str, answer: Answer | None = None, /, *, detail: str = "", **columns: Any) -> Item:
+    """A rejected item: the rule that said no (a short fixed name), and what is known of the item."""
+    return Item(columns, answer, reason, detail)

@@ -1,0 +1,1 @@
+"""Where runs live: manifest, shards, commit, lease, ledger, verify."""
