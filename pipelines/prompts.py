@@ -72,7 +72,9 @@ class PromptSet:
         try:
             text = _compiled(self._source(template)).render(**self.tables, **fields).strip()
         except TemplateError as error:
-            raise UserError(f"prompt {self.name}.templates.{template}: {error}; fields given: {sorted(fields)}") from error
+            raise UserError(
+                f"prompt {self.name}.templates.{template}: {error}; fields given: {sorted(fields)}"
+            ) from error
         system: tuple[Message, ...] = (("system", self.system.strip()),) if self.system.strip() else ()
         return Rendered(
             messages=(*system, *history, ("user", text)),

@@ -1,23 +1,95 @@
 """Every configuration key of Nightmill, typed and documented where it is defined.
 
 Each dataclass is the schema of one Hydra group (or of the root); a field's ``doc`` says what it means, its unit and
-what it changes. Nodes marked *data* enter a stage's fingerprint: changing them changes what the data is. Nodes marked
-*runtime* never void finished work. Imports nothing heavy.
+what it changes, its ``rule`` which values it takes beyond its type. Groups marked *data* enter a stage's fingerprint:
+changing them changes what the data is. Groups marked *runtime* never void finished work. Imports nothing heavy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from enum import StrEnum
+from typing import Any
 
 from omegaconf import MISSING
 
 
-def key(doc: str, default: Any = MISSING) -> Any:
-    """A documented configuration key; mutable defaults are copied."""
+@dataclass(frozen=True)
+class Rule:
+    """Which values a key takes beyond its type; null is left to the type."""
+
+    says: str
+    holds: Callable[[Any], bool]
+
+
+def at_least(least: float) -> Rule:
+    """Values from ``least`` up."""
+    return Rule(f"at least {least}", lambda value: value >= least)
+
+
+ABOVE_ZERO = Rule("above 0", lambda value: value > 0)
+SHARE = Rule("from 0 to 1", lambda value: 0 <= value <= 1)
+SHARE_ABOVE_ZERO = Rule("above 0 and at most 1", lambda value: 0 < value <= 1)
+NOT_EMPTY = Rule("not empty", lambda value: value not in ("", []))
+
+
+def only(value: str) -> Rule:
+    """One value: what tells the schemas of a group apart."""
+    return Rule(f"{value!r} and nothing else; choose another option of the group instead", lambda seen: seen == value)
+
+
+def key(doc: str, default: Any = MISSING, rule: Rule | None = None, *, literal: bool = False) -> Any:
+    """A documented configuration key; mutable defaults are copied.
+
+    A ``literal`` key holds a path, a URL or a name: on the command line its value is taken as it stands, commas and all.
+    """
+    metadata = {"doc": doc, "rule": rule, "literal": literal}
     if isinstance(default, (list, dict)):
-        return field(default_factory=lambda: type(default)(default), metadata={"doc": doc})
-    return field(default=default, metadata={"doc": doc})
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+class Dtype(StrEnum):
+    """Number format of weights and activations; auto takes what the weights were published in."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+class Device(StrEnum):
+    """What an in-process engine computes on."""
+
+    cpu = "cpu"
+    gpu = "gpu"
+
+
+class Retry(StrEnum):
+    """What a run takes up again beside unfinished shards."""
+
+    failed = "failed"
+
+
+class Redo(StrEnum):
+    """Which finished stages a run may do anew."""
+
+    changed = "changed"
+
+
+class Scale(StrEnum):
+    """Published sizes, or minutes on 2 cores with the same steps."""
+
+    paper = "paper"
+    small = "small"
+
+
+class Overlong(StrEnum):
+    """What happens to a prompt that does not fit the model's context."""
+
+    trim = "trim"
+    fail = "fail"
 
 
 @dataclass
@@ -25,14 +97,14 @@ class Model:
     """Group ``model`` (data): which weights answer."""
 
     name: str = key("name of the preset, recorded in provenance")
-    weights: str = key("a hub id, a local path, or `packaged:NAME` for weights that a Python package ships")
-    revision: Optional[str] = key("revision of the hub id; null takes the newest", None)
-    tokenizer: Optional[str] = key("hub id or path of the tokenizer; null takes the weights' own", None)
-    context: int = key("longest prompt plus answer, in tokens")
-    parameters: float = key("billions of parameters; the planner and memory checks use it")
+    weights: str = key("a hub id, a local path, or `packaged:NAME` for weights that a Python package ships", literal=True)
+    revision: str | None = key("revision of the hub id; null takes the newest", None)
+    tokenizer: str | None = key("hub id or path of the tokenizer; null takes the weights' own", None, literal=True)
+    context: int = key("longest prompt plus answer, in tokens", rule=at_least(16))
+    parameters: float = key("billions of parameters; the planner and memory checks use it", rule=ABOVE_ZERO)
     chat: bool = key("whether the tokenizer has a chat template; without it, turns are joined by blank lines", True)
-    dtype: str = key("auto, float32, bfloat16 or float16", "auto")
-    tensor_parallel_size: int = key("GPUs that one copy of this model is spread over", 1)
+    dtype: Dtype = key("auto, float32, bfloat16 or float16", Dtype.auto)
+    tensor_parallel_size: int = key("GPUs that one copy of this model is spread over", 1, at_least(1))
     trust_remote_code: bool = key("run Python code shipped with the weights; only for publishers you trust", False)
 
 
@@ -40,16 +112,19 @@ class Model:
 class VllmEngine:
     """Group ``engine``: in-process vLLM (runtime)."""
 
-    kind: str = key("vllm", "vllm")
-    device: str = key("cpu or gpu", "cpu")
-    replicas: int = key("copies of the model, each with its own devices; 0 means as many as fit", 1)
-    max_num_seqs: int = key("sequences that one copy decodes at once", 64)
-    gpu_memory_utilization: float = key("share of the device's memory for weights and KV cache; on cpu: of the node's", 0.9)
-    kv_cache_gib: Optional[float] = key("cpu only: GiB for the KV cache; null derives it from what is free", None)
+    kind: str = key("vllm", "vllm", only("vllm"))
+    device: Device = key("cpu or gpu", Device.cpu)
+    replicas: int = key("copies of the model, each with its own devices; 0 means as many as fit", 1, at_least(0))
+    max_num_seqs: int = key("sequences that one copy decodes at once", 64, at_least(1))
+    shard_rows: int = key("rows that a copy does in 1 to 5 minutes; io.shard_rows takes it", 128, at_least(1))
+    gpu_memory_utilization: float = key(
+        "share of the device's memory for weights and KV cache; on cpu: of the node's", 0.9, SHARE_ABOVE_ZERO
+    )
+    kv_cache_gib: float | None = key("cpu only: GiB for the KV cache; null derives it from what is free", None, ABOVE_ZERO)
     enforce_eager: bool = key("skip graph capture: faster start, slower decoding on GPUs", False)
-    max_restarts: int = key("how often a dead copy is replaced before the run stops", 3)
-    start_timeout_s: float = key("seconds a copy may take to load before the run stops", 1800.0)
-    request_timeout_s: float = key("seconds one model call may take before its row fails", 1800.0)
+    max_restarts: int = key("how often a dead copy is replaced before the run stops", 3, at_least(0))
+    start_timeout_s: float = key("seconds a copy may take to load before the run stops", 1800.0, ABOVE_ZERO)
+    request_timeout_s: float = key("seconds one model call may take before its row fails", 1800.0, ABOVE_ZERO)
     engine_kwargs: dict[str, Any] = key("passed to vLLM's AsyncEngineArgs untouched", {})
 
 
@@ -57,47 +132,51 @@ class VllmEngine:
 class EndpointEngine:
     """Group ``engine``: any OpenAI-compatible server (runtime)."""
 
-    kind: str = key("endpoint", "endpoint")
-    base_url: str = key("address of the server, up to and including /v1")
-    served_name: Optional[str] = key("the model's name at the server; null takes model.weights", None)
+    kind: str = key("endpoint", "endpoint", only("endpoint"))
+    base_url: str = key("address of the server, up to and including /v1", rule=NOT_EMPTY, literal=True)
+    served_name: str | None = key("the model's name at the server; null takes model.weights", None, literal=True)
     api_key_env: str = key("environment variable that holds the key; the key itself is never configured", "OPENAI_API_KEY")
-    replicas: int = key("client actors", 1)
-    max_concurrent: int = key("requests in flight per client actor", 64)
-    max_retries: int = key("tries again after 429, 5xx or a time-out, with exponential backoff and jitter", 6)
-    backoff_s: float = key("seconds before the first retry; doubles each time, at most 60", 1.0)
-    max_restarts: int = key("how often a dead client actor is replaced before the run stops", 3)
-    start_timeout_s: float = key("seconds the server may take to answer its first request", 60.0)
-    request_timeout_s: float = key("seconds one try of a request may take", 600.0)
+    replicas: int = key("client actors", 1, at_least(1))
+    max_concurrent: int = key("requests in flight per client actor", 64, at_least(1))
+    shard_rows: int = key("rows that the server does in 1 to 5 minutes; io.shard_rows takes it", 512, at_least(1))
+    max_retries: int = key("tries again after 429, 5xx or a time-out, with exponential backoff and jitter", 6, at_least(0))
+    backoff_s: float = key("seconds before the first retry; doubles each time, at most 60", 1.0, at_least(0))
+    max_restarts: int = key("how often a dead client actor is replaced before the run stops", 3, at_least(0))
+    start_timeout_s: float = key("seconds the server may take to answer its first request", 60.0, ABOVE_ZERO)
+    request_timeout_s: float = key("seconds one try of a request may take", 600.0, ABOVE_ZERO)
 
 
 @dataclass
 class SimulatedEngine:
     """Group ``engine``: text from a seeded vocabulary, for load tests and benchmarks only (data: it shapes answers)."""
 
-    kind: str = key("simulated", "simulated")
-    replicas: int = key("engine actors; one a core uses the machine best", 2)
-    max_num_seqs: int = key("answers drawn at once per actor; more wait", 256)
-    latency_s: float = key("median seconds of one answer (log-normal); 0 answers at once", 0.0)
-    latency_sigma: float = key("spread of the log-normal latency", 0.3)
-    words_mean: int = key("mean words of an answer", 18)
-    accepted: float = key("share of answers that pass every shipped filter and are near-duplicates of nothing", 0.8)
-    duplicates: float = key("share of answers that are near-duplicates of others", 0.1)
-    errors: float = key("share of calls that fail, as a broken engine's would", 0.0)
-    max_restarts: int = key("how often a dead actor is replaced before the run stops", 3)
-    start_timeout_s: float = key("seconds an actor may take to start", 60.0)
-    request_timeout_s: float = key("seconds one call may take before its row fails", 600.0)
+    kind: str = key("simulated", "simulated", only("simulated"))
+    replicas: int = key("engine actors; one a core uses the machine best", 2, at_least(1))
+    max_num_seqs: int = key("answers drawn at once per actor; more wait", 256, at_least(1))
+    shard_rows: int = key("rows a shard; io.shard_rows takes it", 8192, at_least(1))
+    latency_s: float = key("median seconds of one answer (log-normal); 0 answers at once", 0.0, at_least(0))
+    latency_sigma: float = key("spread of the log-normal latency", 0.3, at_least(0))
+    words_mean: int = key("mean words of an answer", 18, at_least(1))
+    accepted: float = key("share of answers that pass every shipped filter and are near-duplicates of nothing", 0.8, SHARE)
+    duplicates: float = key("share of answers that are near-duplicates of others", 0.1, SHARE)
+    errors: float = key("share of calls that fail, as a broken engine's would", 0.0, SHARE)
+    max_restarts: int = key("how often a dead actor is replaced before the run stops", 3, at_least(0))
+    start_timeout_s: float = key("seconds an actor may take to start", 60.0, ABOVE_ZERO)
+    request_timeout_s: float = key("seconds one call may take before its row fails", 600.0, ABOVE_ZERO)
 
 
 @dataclass
 class Sampling:
     """Group ``sampling`` (data): how tokens are drawn."""
 
-    temperature: float = key("0 is greedy", 0.7)
-    top_p: float = key("nucleus: the smallest set of tokens whose probability reaches this", 1.0)
-    top_k: int = key("draw among this many likeliest tokens; -1 is no limit", -1)
-    min_p: float = key("drop tokens less likely than this share of the likeliest", 0.0)
-    repetition_penalty: float = key("above 1 discourages tokens already used", 1.0)
-    max_tokens: int = key("longest answer, in tokens; an answer cut by it is rejected as cut_by_max_tokens", 256)
+    temperature: float = key("0 is greedy", 0.7, at_least(0))
+    top_p: float = key("nucleus: the smallest set of tokens whose probability reaches this", 1.0, SHARE_ABOVE_ZERO)
+    top_k: int = key(
+        "draw among this many likeliest tokens; -1 is no limit", -1, Rule("-1 or at least 1", lambda k: k == -1 or k >= 1)
+    )
+    min_p: float = key("drop tokens less likely than this share of the likeliest", 0.0, SHARE)
+    repetition_penalty: float = key("above 1 discourages tokens already used", 1.0, ABOVE_ZERO)
+    max_tokens: int = key("longest answer, in tokens; one cut by it is rejected as cut_by_max_tokens", 256, at_least(1))
     stop: list[str] = key("strings that end an answer", [])
     logprobs: bool = key("record the log-probability of every sampled token in provenance", False)
 
@@ -107,7 +186,7 @@ class Prompt:
     """Group ``prompt`` (data): templates, and tables of wordings they look up."""
 
     name: str = key("name recorded in provenance")
-    system: str = key("system turn before every prompt; empty for none", "")
+    system: str = key("system turn before every prompt; empty for none (some chat templates refuse one)", "")
     templates: dict[str, str] = key("Jinja templates by name", {})
     tables: dict[str, Any] = key("wordings that templates look up, visible to them by name", {})
 
@@ -117,10 +196,10 @@ class Minhash:
     """MinHash near-duplicate removal (data)."""
 
     enabled: bool = key("false skips the stage", True)
-    threshold: float = key("Jaccard similarity of word sets from which a row is a duplicate", 0.9)
-    num_permutations: int = key("signature size", 128)
-    bands: int = key("bands of the LSH index; 16 x 8 proposes 99.99% of pairs at J = 0.9", 16)
-    ngram: int = key("words per shingle", 1)
+    threshold: float = key("Jaccard similarity of word sets from which a row is a duplicate", 0.9, SHARE_ABOVE_ZERO)
+    num_permutations: int = key("signature size", 128, at_least(1))
+    bands: int = key("bands of the LSH index; 16 x 8 proposes 99.99% of pairs at J = 0.9", 16, at_least(1))
+    ngram: int = key("words per shingle", 1, at_least(1))
     normalise: bool = key("lowercase, NFKC and strip punctuation before hashing", False)
 
 
@@ -129,14 +208,16 @@ class Embedding:
     """Embedding near-duplicate removal (data)."""
 
     enabled: bool = key("false skips the stage", True)
-    threshold: float = key("cosine similarity above which a row is a duplicate", 0.9)
-    encoder: str = key("hub id, path, `packaged:NAME`, or `simulated` (load tests only)", "packaged:all-minilm-l6-v2")
-    batch_size: int = key("texts encoded at once", 64)
+    threshold: float = key("cosine similarity above which a row is a duplicate", 0.9, SHARE_ABOVE_ZERO)
+    encoder: str = key(
+        "hub id, path, `packaged:NAME`, or `simulated` (load tests only)", "packaged:all-minilm-l6-v2", literal=True
+    )
+    batch_size: int = key("texts encoded at once", 64, at_least(1))
 
 
 @dataclass
 class Dedup:
-    """Group ``dedup`` (data)."""
+    """Group ``dedup`` (data): which rows are too like another to keep."""
 
     minhash: Minhash = field(default_factory=Minhash)
     embedding: Embedding = field(default_factory=Embedding)
@@ -146,19 +227,22 @@ class Dedup:
 class Cluster:
     """Group ``cluster`` (runtime): where the run's Ray lives."""
 
-    address: Optional[str] = key("null starts Ray here, or joins the cluster that submitted the job; else host:port", None)
-    num_cpus: Optional[int] = key("CPUs that a Ray started here declares; null takes what the machine has", None)
-    object_store_gib: float = key("shared memory of a Ray started here, in GiB", 0.3)
+    address: str | None = key(
+        "null starts Ray here, or joins the cluster that submitted the job; else host:port", None, literal=True
+    )
+    num_cpus: int | None = key("CPUs that a Ray started here declares; null takes what the machine has", None, at_least(1))
+    object_store_gib: float = key("shared memory of a Ray started here, in GiB", 0.3, ABOVE_ZERO)
 
 
 @dataclass
 class Io:
     """Group ``io``: shards and files (runtime, but frozen for a stage when it first starts)."""
 
-    shard_rows: int = key("rows a shard: the unit of commit, retry and resume; 1 to 5 minutes of an engine's work")
-    shards_in_flight: int = key("shards that one engine actor works on at once, so that one's tail hides behind the next", 4)
-    wave_shards: int = key("shards handed to Ray Data at a time", 4000)
-    rows_per_file: int = key("rows of a file in data/", 1_000_000)
+    shard_rows: int = key("rows a shard: the unit of commit, retry and resume; the engine's option knows a good size")
+    shards_in_flight: int = key("shards one engine actor works on at once, so that one's tail hides behind the next", 4, at_least(1))
+    bulk_rows: int = key("rows a shard of stages that ask no model (seeds, filters, dedup)", 16384, at_least(1))
+    wave_shards: int = key("shards handed to Ray Data at a time", 4000, at_least(1))
+    rows_per_file: int = key("rows of a file in data/", 1_000_000, at_least(1))
     keep_calls: bool = key("store every prompt and raw answer beside the shard (calls/); explain needs it", True)
 
 
@@ -167,30 +251,38 @@ class Recipe:
     """Group ``recipe`` (data): an ordered list of stages; each recipe file adds its own knobs by a schema of its own."""
 
     name: str = key("name of the recipe")
-    scale: str = key("paper or small: published sizes, or minutes on 2 cores with the same steps", "paper")
-    overlong: str = key("trim (cut the field a flow names) or fail (quarantine the row) when a prompt does not fit", "trim")
-    stages: dict[str, Any] = key("stages in order: name -> {flow | filter | dedup settings}", {})
+    scale: Scale = key("paper or small: published sizes, or minutes on 2 cores with the same steps", Scale.paper)
+    overlong: Overlong = key(
+        "trim (cut the field a flow names) or fail (quarantine the row) when a prompt does not fit", Overlong.trim
+    )
+    stages: dict[str, Any] = key("stages in order: name -> {flow | filters | dedup settings}", {})
 
 
 @dataclass
 class Root:
     """The root of a run's configuration."""
 
-    input: Any = key("seeds: a path, glob or URL, or a list of them; a folder is read whole")
-    text_column: str = key("column that holds the seed's text", "text")
-    id_column: Optional[str] = key("column whose value is the row's id; null hashes the text", None)
-    limit: Optional[int] = key("take only the first N input rows, in manifest order", None)
-    rows: Optional[int] = key("only plan (the size to forecast) and preview (how many to show)", None)
-    output: str = key("run directory; of a sweep, its root")
+    input: Any = key(
+        "seeds: a path, glob or URL, or a [list,of,them]; a folder is read whole", rule=NOT_EMPTY, literal=True
+    )
+    text_column: str = key("column that holds the seed's text", "text", NOT_EMPTY, literal=True)
+    id_column: str | None = key("column whose value is the row's id; null hashes the text", None, NOT_EMPTY, literal=True)
+    limit: int | None = key("take only the first N input rows, in manifest order", None, at_least(1))
+    rows: int | None = key("only plan (the size to forecast) and preview (how many to show)", None, at_least(1))
+    output: str = key("run directory; of a sweep, its root", rule=NOT_EMPTY, literal=True)
     seed: int = key("seed of everything drawn at random", 0)
-    retry: Optional[str] = key("failed: run the quarantined rows again", None)
-    redo: Optional[str] = key("changed: redo the stages whose settings changed, and those after them", None)
-    max_failed: float = key("share of failed rows (from 100 rows on) above which the run stops", 0.5)
-    recipe: Any = key("group recipe")
+    retry: Retry | None = key("failed: run the quarantined rows again", None)
+    redo: Redo | None = key("changed: redo the stages whose settings changed, and those after them", None)
+    max_failed: float = key("share of failed rows (from 100 rows on) above which the run stops", 0.5, SHARE_ABOVE_ZERO)
+    recipe: Any = key("what the data is")
     model: Model = field(default_factory=Model)
-    engine: Any = key("group engine")
+    engine: Any = key("how it is run")
     sampling: Sampling = field(default_factory=Sampling)
     prompt: Prompt = field(default_factory=Prompt)
     dedup: Dedup = field(default_factory=Dedup)
     cluster: Cluster = field(default_factory=Cluster)
     io: Io = field(default_factory=Io)
+
+
+#: Schemas of the group ``engine``, by the kind that an option of the group has.
+ENGINES: dict[str, type] = {"vllm": VllmEngine, "endpoint": EndpointEngine, "simulated": SimulatedEngine}

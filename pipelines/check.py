@@ -1,0 +1,101 @@
+"""What is wrong with a composed configuration: values, stages, functions and templates, all of it at once.
+
+Each check yields one line a mistake: the key, the value seen and the fix. A type is Hydra's business (compose.py); here
+is what a type cannot say, such as a share above 1, a stage that is nothing, or a knob that its function does not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pipelines.errors import UserError
+from pipelines.overrides import did_you_mean, nearest, shown
+from pipelines.targets import target_mistakes
+from pipelines.templates import syntax_mistakes, template_mistakes
+
+#: Keys of a stage, by the one that makes it what it is.
+STAGES = {"flow": ("enabled", "flow", "columns"), "filters": ("enabled", "filters"), "dedup": ("enabled", "dedup")}
+
+
+def rule_mistakes(config: DictConfig, at: str = "") -> Iterator[str]:
+    """Values that break the rule which their schema states for them."""
+    schema = OmegaConf.get_type(config)
+    rules = {f.name: f.metadata for f in fields(schema)} if schema is not None and is_dataclass(schema) else {}
+    for name in map(str, config):
+        try:
+            value = config[name]
+        except OmegaConfBaseException:
+            continue  # Missing values and broken references are reported by compose.
+        dotted = f"{at}{name}"
+        rule = rules.get(name, {}).get("rule")
+        if isinstance(value, DictConfig):
+            yield from rule_mistakes(value, f"{dotted}.")
+        elif rule is not None and value is not None and not rule.holds(value):
+            yield f"{shown(dotted, value)}: must be {rule.says} ({rules[name]['doc']})"
+
+
+def mistakes(config: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with a resolved configuration (plain values) beyond single keys."""
+    yield from _between_keys(config)
+    yield from syntax_mistakes(config["prompt"])
+    recipe = config["recipe"]
+    if recipe is None:
+        return
+    for name, node in recipe["stages"].items():
+        yield from _stage_mistakes(f"recipe.stages.{name}", name, node, config["prompt"])
+
+
+def _between_keys(config: Mapping[str, Any]) -> Iterator[str]:
+    longest, context = config["sampling"]["max_tokens"], config["model"]["context"]
+    if longest >= context:
+        yield f"sampling.max_tokens={longest}: must be below model.context={context}, or no prompt fits beside the answer"
+    minhash = config["dedup"]["minhash"]
+    permutations, bands = minhash["num_permutations"], minhash["bands"]
+    if permutations % bands:
+        whole = [b for b in range(1, permutations + 1) if permutations % b == 0]
+        yield (
+            f"dedup.minhash.bands={bands}: must divide dedup.minhash.num_permutations={permutations}; "
+            f"use {min(whole, key=lambda b: abs(b - bands))}"
+        )
+    engine = config["engine"]
+    if engine["kind"] == "simulated" and engine["accepted"] + engine["duplicates"] > 1:
+        yield (
+            f"engine.accepted={engine['accepted']} and engine.duplicates={engine['duplicates']}: "
+            "are shares of the same answers; together they must be at most 1"
+        )
+
+
+def _stage_mistakes(at: str, name: str, node: Any, prompt: Mapping[str, Any]) -> Iterator[str]:
+    kinds = [kind for kind in STAGES if isinstance(node, Mapping) and kind in node]
+    if len(kinds) != 1:
+        seen = f"has the keys {sorted(node)}" if isinstance(node, Mapping) else f"is {node!r}"
+        yield f"{at} {seen}; a stage has exactly one of {', '.join(STAGES)}"
+        return
+    legal = STAGES[kinds[0]]
+    for key in node:
+        if key not in legal:
+            yield f"{at}.{key}: no key of a {kinds[0]} stage; {did_you_mean(nearest(key, legal), 'it has ' + ', '.join(legal))}"
+    if type(node.get("enabled", True)) is not bool:
+        yield f"{at}.enabled={node['enabled']}: must be true or false"
+    yield from target_mistakes({kinds[0]: node[kinds[0]]}, at)
+    if kinds[0] == "flow":
+        yield from _column_mistakes(name, node.get("columns"), at)
+        yield from template_mistakes(node["flow"], f"{at}.flow", prompt)
+
+
+def _column_mistakes(stage: str, columns: Any, at: str) -> Iterator[str]:
+    from pipelines.stages.account import check_columns
+
+    if not isinstance(columns, Mapping) or not columns:
+        yield f"{at}.columns is missing: name what a kept item has, with types, such as {{persona: string}}"
+        return
+    for column, kind in columns.items():
+        try:
+            check_columns(stage, {column: kind})
+        except UserError as error:
+            yield str(error)

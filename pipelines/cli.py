@@ -1,0 +1,292 @@
+"""The command line: ``nightmill VERB [key=value ...] [--json]``. Finds the verb, composes, calls, prints; no more.
+
+Nothing heavy is imported until a verb needs it, so ``nightmill --help`` appears at once. Flags, ``-m`` and positionals
+may stand anywhere. Exit codes: 0 finished, 1 stopped before its end or a defect found, 2 the user's mistake.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from typing import Any, NoReturn, TextIO
+
+from pipelines.errors import RunStopped, UserError
+
+
+@dataclass(frozen=True)
+class Option:
+    """An ordinary option of a verb; ``takes`` names its value, or is None for a switch."""
+
+    name: str
+    doc: str
+    short: str = ""
+    takes: str | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def flags(self) -> str:
+        """The option as usage shows it."""
+        shown = ", ".join(filter(None, (self.short, self.name)))
+        return f"{shown} {self.takes}" if self.takes else shown
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb: the function that does it, the one that shows its result, and what it takes.
+
+    ``function`` and ``render`` are ``module:name``, imported when called. A verb that composes takes overrides and gets
+    the configuration; ``needs`` are the keys that must be set. The others get their positionals and options.
+    """
+
+    summary: str
+    usage: str
+    function: str
+    render: str
+    examples: tuple[str, ...]
+    composes: bool = False
+    needs: tuple[str, ...] = ()
+    positionals: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
+
+
+VERBS: Mapping[str, Verb] = {
+    "run": Verb(
+        "run a recipe, or go on with a run that stopped; -m runs every point of a sweep",
+        "run KEY=VALUE ...",
+        "pipelines.run:run",
+        "pipelines.run:render",
+        (
+            "run recipe=text_to_persona input=SEEDS.parquet text_column=text output=runs/personas",
+            "run recipe=text_to_persona input=SEEDS.parquet output=runs/personas retry=failed",
+            "run recipe=text_to_persona input=s3://bucket/*.parquet output=s3://bucket/run engine=vllm_gpu model=qwen2.5_7b",
+            "run -m recipe=text_to_persona input=SEEDS.parquet output=runs/sweep recipe.granularity=coarse,fine",
+        ),
+        composes=True,
+        needs=("recipe", "input", "output"),
+        options=(Option("--multirun", "a sweep: key=a,b runs a point each, in OUTPUT/points/NNN", short="-m"),),
+    ),
+    "preview": Verb(
+        "show a few rows: rendered prompt, answer, tokens",
+        "preview KEY=VALUE ...",
+        "pipelines.verbs.preview:preview",
+        "pipelines.verbs.preview:render",
+        ("preview recipe=text_to_persona input=SEEDS.parquet rows=3",),
+        composes=True,
+        needs=("recipe", "input"),
+    ),
+    "plan": Verb(
+        "forecast rows, calls and tokens before anything runs",
+        "plan KEY=VALUE ...",
+        "pipelines.verbs.plan:plan",
+        "pipelines.verbs.plan:render",
+        ("plan recipe=text_to_persona input=SEEDS.parquet rows=1000000",),
+        composes=True,
+        needs=("recipe", "input"),
+    ),
+    "doctor": Verb(
+        "say what would fail here, and the fix",
+        "doctor [KEY=VALUE ...]",
+        "pipelines.verbs.doctor:doctor",
+        "pipelines.verbs.doctor:render",
+        ("doctor", "doctor engine=vllm_gpu model=llama3.1_70b output=runs/personas"),
+        composes=True,
+    ),
+    "status": Verb(
+        "show how far a run is",
+        "status RUN",
+        "pipelines.verbs.status:status",
+        "pipelines.verbs.status:render",
+        ("status runs/personas",),
+        positionals=("RUN",),
+    ),
+    "verify": Verb(
+        "prove from the files alone that every row and item is accounted for",
+        "verify RUN",
+        "pipelines.store.verify:verify",
+        "pipelines.verbs.verify:render",
+        ("verify runs/personas",),
+        positionals=("RUN",),
+    ),
+    "explain": Verb(
+        "show a row's ancestry: seed, prompts, answers",
+        "explain RUN ROW_ID",
+        "pipelines.verbs.explain:explain",
+        "pipelines.verbs.explain:render",
+        ("explain runs/personas 6f0c1d5e2b7a49f08d3c5a7e9b1f2d40",),
+        positionals=("RUN", "ROW_ID"),
+    ),
+    "export": Verb(
+        "write the final rows in another layout",
+        "export RUN",
+        "pipelines.verbs.export:export",
+        "pipelines.verbs.export:render",
+        ("export runs/personas --format jsonl --to personas.jsonl",),
+        positionals=("RUN",),
+        options=(
+            Option("--format", "jsonl or parquet [jsonl]", takes="FORMAT", choices=("jsonl", "parquet")),
+            Option("--to", "file or folder to write; by default beside the run's data", takes="PATH"),
+        ),
+    ),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    logging.getLogger("pipelines").setLevel(logging.INFO)
+    as_json = "--json" in arguments
+    with _stdout(alone=as_json) as out:
+        try:
+            return _command(arguments, as_json, out)
+        except (UserError, RunStopped) as error:
+            code, message = (2 if isinstance(error, UserError) else 1), str(error)
+        except KeyboardInterrupt:
+            code, message = 1, "stopped by Ctrl-C; the same command goes on from what is committed"
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # The reader has seen enough; nothing more is written.
+            return 0
+        except Exception as error:
+            traceback.print_exc()
+            code, message = 1, f"{type(error).__name__}: {error}"
+        print(f"nightmill: {message}", file=sys.stderr)
+        if as_json:
+            print(json.dumps({"error": message, "exit_code": code}, ensure_ascii=False), file=out)
+        return code
+
+
+def _command(arguments: list[str], as_json: bool, out: TextIO) -> int:
+    name, rest = _verb(arguments)
+    if name is None:
+        if "--version" in rest:
+            from pipelines import __version__
+
+            print(f"nightmill {__version__}", file=out)
+            return 0
+        from pipelines.usage import general
+
+        asked = not rest or "-h" in rest or "--help" in rest
+        if not asked:
+            raise UserError(f"no verb in {' '.join(rest)!r}; put one first: nightmill {' | '.join(VERBS)}")
+        print(general(VERBS), end="", file=out if rest else sys.stderr)
+        return 0 if rest else 2
+    verb = VERBS[name]
+    if "-h" in rest or "--help" in rest:
+        from pipelines.usage import of_verb
+
+        print(of_verb(verb), end="", file=out)
+        return 0
+    result, render = _done(name, verb, _parsed(name, verb, rest))
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False, default=str), file=out)
+    else:
+        from rich.console import Console
+
+        Console(file=out, width=None if out.isatty() else 160).print(render(result))
+    out.flush()
+    return 0 if result.get("ok", True) else 1
+
+
+def _done(name: str, verb: Verb, given: dict[str, Any]) -> tuple[dict[str, Any], Callable[[dict[str, Any]], Any]]:
+    """Do the verb: its result, and what renders it."""
+    if not verb.composes:
+        return _imported(verb.function)(**given), _imported(verb.render)
+    overrides, multirun = given["overrides"], given.get("multirun", False)
+    if multirun:
+        from pipelines import sweep
+
+        return sweep.sweep(overrides, _imported(verb.function)), sweep.render
+    from pipelines.compose import compose
+
+    return _imported(verb.function)(compose(overrides, needs=verb.needs)), _imported(verb.render)
+
+
+def _imported(path: str) -> Callable[..., Any]:
+    module, _, name = path.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def _verb(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The verb and the arguments without it; None when there is none. The verb need not come first."""
+    valued = {option.name for verb in VERBS.values() for option in verb.options if option.takes}
+    for place, word in enumerate(arguments):
+        after_option = place > 0 and arguments[place - 1] in valued
+        if word.startswith(("-", "~")) or "=" in word or after_option:
+            continue
+        if word not in VERBS:
+            from pipelines.overrides import did_you_mean, nearest
+
+            near = did_you_mean(nearest(word, VERBS), f"verbs are {', '.join(VERBS)}")
+            raise UserError(f"{word}: no such verb; {near}")
+        return word, [*arguments[:place], *arguments[place + 1 :]]
+    return None, list(arguments)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises instead of exiting, so that --json can report a mistake too."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}\n{self.format_usage().strip()}")
+
+
+def _parsed(name: str, verb: Verb, arguments: list[str]) -> dict[str, Any]:
+    """Positionals and options of a verb by the names of its function's parameters."""
+    parser = _Parser(prog=f"nightmill {name}", add_help=False, allow_abbrev=False)
+    parser.add_argument("--json", action="store_true")
+    for option in verb.options:
+        flags = [flag for flag in (option.short, option.name) if flag]
+        if option.takes:
+            parser.add_argument(*flags, choices=option.choices or None, metavar=option.takes, default=argparse.SUPPRESS)
+        else:
+            parser.add_argument(*flags, action="store_true")
+    if verb.composes:
+        parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    for positional in verb.positionals:
+        parser.add_argument(positional.lower(), metavar=positional)
+    given, unknown = parser.parse_known_intermixed_args(arguments)
+    if unknown:
+        from pipelines.overrides import did_you_mean, nearest
+
+        legal = ["--json", "--help", *(option.name for option in verb.options)]
+        near = did_you_mean(nearest(unknown[0], legal), f"{name} takes {', '.join(legal)}")
+        raise UserError(f"{' '.join(unknown)}: not an option of {name}; {near}\n{parser.format_usage().strip()}")
+    return {key: value for key, value in vars(given).items() if key != "json"}
+
+
+@contextmanager
+def _stdout(*, alone: bool) -> Iterator[TextIO]:
+    """Where the result goes. ``alone``: whatever else writes to stdout, child processes included, goes to stderr."""
+    out = sys.stdout
+    if not alone:
+        yield out
+        return
+    out.flush()
+    try:
+        real = out.fileno() == 1
+    except (OSError, ValueError):
+        real = False  # Someone has replaced stdout; its place is all there is to keep clean.
+    if not real:
+        with redirect_stdout(sys.stderr):
+            yield out
+        return
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr), os.fdopen(os.dup(kept), "w", encoding="utf-8") as result:
+            yield result
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

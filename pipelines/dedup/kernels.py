@@ -1,0 +1,256 @@
+"""Compiled kernels over Arrow buffers: texts to shingle sets, sets to signatures, bands and similarities.
+
+A shingle set is a run of ascending 64-bit hashes in one long array, given by its start and its size. Set operations
+are exact on those hashes (two of 1,000,000 different shingles share a hash with probability 3e-8). Nothing here knows
+of Arrow, ids or settings. Compiled code is cached beside this file, or in NUMBA_CACHE_DIR.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FNV_OFFSET = np.uint64(0xCBF29CE484222325)
+FNV_PRIME = np.uint64(0x100000001B3)
+SPACE = np.uint64(0x20)
+
+
+def kernel(function: F) -> F:
+    """Compile on first call, keep the machine code on disk, release the GIL while it runs."""
+    compiled: F = njit(cache=True, nogil=True)(function)
+    return compiled
+
+
+@kernel
+def fmix32(h: np.uint32) -> np.uint32:
+    """MurmurHash3's 32-bit finaliser, with which datasketch 2.0 mixes every hash before permuting it."""
+    h = np.uint32(h ^ (h >> np.uint32(16)))
+    h = np.uint32(h * np.uint32(0x85EBCA6B))
+    h = np.uint32(h ^ (h >> np.uint32(13)))
+    h = np.uint32(h * np.uint32(0xC2B2AE35))
+    return np.uint32(h ^ (h >> np.uint32(16)))
+
+
+@kernel
+def fmix64(h: np.uint64) -> np.uint64:
+    """MurmurHash3's 64-bit finaliser."""
+    h ^= h >> np.uint64(33)
+    h *= np.uint64(0xFF51AFD7ED558CCD)
+    h ^= h >> np.uint64(33)
+    h *= np.uint64(0xC4CEB9FE1A85EC53)
+    return h ^ (h >> np.uint64(33))
+
+
+@kernel
+def _white(text: NDArray[np.uint8], i: int, end: int) -> int:
+    """Bytes of the white-space character (as in ``str.split``) that starts at ``i``; 0 when none does."""
+    c = text[i]
+    if c <= 0x20:
+        return 1 if c == 0x20 or 0x09 <= c <= 0x0D or 0x1C <= c <= 0x1F else 0
+    if c < 0xC2 or c > 0xE3:
+        return 0
+    if c == 0xC2:
+        return 2 if i + 1 < end and (text[i + 1] == 0x85 or text[i + 1] == 0xA0) else 0
+    if c < 0xE1 or i + 2 >= end:
+        return 0
+    d, e = text[i + 1], text[i + 2]
+    if c == 0xE1:
+        return 3 if d == 0x9A and e == 0x80 else 0
+    if c == 0xE2:
+        if d == 0x80:
+            return 3 if 0x80 <= e <= 0x8A or e == 0xA8 or e == 0xA9 or e == 0xAF else 0
+        return 3 if d == 0x81 and e == 0x9F else 0
+    return 3 if d == 0x80 and e == 0x80 else 0
+
+
+@kernel
+def _words(text: NDArray[np.uint8], begin: int, end: int, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> int:
+    """Write where each word of ``text[begin:end]`` starts and ends; returns how many there are."""
+    count = 0
+    inside = False
+    i = begin
+    while i < end:
+        white = _white(text, i, end)
+        if white:
+            if inside:
+                ends[count - 1] = i
+                inside = False
+            i += white
+        else:
+            if not inside:
+                starts[count] = i
+                count += 1
+                inside = True
+            i += 1
+    if inside:
+        ends[count - 1] = end
+    return count
+
+
+@kernel
+def _sort(values: NDArray[np.uint64]) -> None:
+    """Ascending order in place; by insertion where that beats the general sort."""
+    if len(values) > 48:
+        values.sort()
+        return
+    for i in range(1, len(values)):
+        v = values[i]
+        j = i - 1
+        while j >= 0 and values[j] > v:
+            values[j + 1] = values[j]
+            j -= 1
+        values[j + 1] = v
+
+
+@kernel
+def shingle_sets(
+    text: NDArray[np.uint8], offsets: NDArray[np.int64], n: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Sets of hashed word n-grams of the rows ``text[offsets[i]:offsets[i + 1]]``.
+
+    Returns:
+        All sets after one another, each in ascending order, and the size of each (0 for rows of fewer than n words).
+    """
+    rows = len(offsets) - 1
+    longest = 0
+    for row in range(rows):
+        longest = max(longest, offsets[row + 1] - offsets[row])
+    starts = np.empty(longest // 2 + 1, np.int64)
+    ends = np.empty(longest // 2 + 1, np.int64)
+    sizes = np.zeros(rows, np.int64)
+    hashes = np.empty(max(1024, (offsets[rows] - offsets[0]) // 5), np.uint64)
+    filled = 0
+    for row in range(rows):
+        shingles = _words(text, offsets[row], offsets[row + 1], starts, ends) - n + 1
+        if shingles <= 0:
+            continue
+        if filled + shingles > len(hashes):
+            grown = np.empty(2 * (filled + shingles), np.uint64)
+            grown[:filled] = hashes[:filled]
+            hashes = grown
+        for s in range(shingles):
+            h = FNV_OFFSET
+            for w in range(s, s + n):
+                if w > s:
+                    h = (h ^ SPACE) * FNV_PRIME
+                for i in range(starts[w], ends[w]):
+                    h = (h ^ np.uint64(text[i])) * FNV_PRIME
+            hashes[filled + s] = fmix64(h)
+        _sort(hashes[filled : filled + shingles])
+        kept = filled
+        for s in range(filled + 1, filled + shingles):
+            if hashes[s] != hashes[kept]:
+                kept += 1
+                hashes[kept] = hashes[s]
+        sizes[row] = kept + 1 - filled
+        filled = kept + 1
+    return hashes[:filled].copy(), sizes
+
+
+@kernel
+def _sign(
+    hashes: NDArray[np.uint64], start: int, size: int, a: NDArray[np.uint32], b: NDArray[np.uint32], out: NDArray[np.uint32]
+) -> None:
+    """One affine32 signature: the least value of ``a * fmix32(h) + b`` modulo 2^32, for every permutation."""
+    for p in range(len(out)):
+        out[p] = np.uint32(0xFFFFFFFF)
+    for i in range(start, start + size):
+        h = fmix32(np.uint32(hashes[i] & np.uint64(0xFFFFFFFF)))
+        for p in range(len(out)):
+            out[p] = min(out[p], np.uint32(a[p] * h + b[p]))
+
+
+@kernel
+def signatures(
+    hashes: NDArray[np.uint64],
+    starts: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    a: NDArray[np.uint32],
+    b: NDArray[np.uint32],
+) -> NDArray[np.uint32]:
+    """MinHash signatures, one row a set."""
+    out = np.empty((len(starts), len(a)), np.uint32)
+    for row in range(len(starts)):
+        _sign(hashes, starts[row], sizes[row], a, b, out[row])
+    return out
+
+
+@kernel
+def band_keys(
+    hashes: NDArray[np.uint64],
+    starts: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    a: NDArray[np.uint32],
+    b: NDArray[np.uint32],
+    bands: int,
+) -> NDArray[np.uint64]:
+    """One 64-bit key for every band (first axis) and set (second); only sets that agree in a whole band share one."""
+    width = len(a) // bands
+    out = np.empty((bands, len(starts)), np.uint64)
+    signature = np.empty(len(a), np.uint32)
+    for row in range(len(starts)):
+        _sign(hashes, starts[row], sizes[row], a, b, signature)
+        for band in range(bands):
+            key = FNV_OFFSET
+            for p in range(band * width, (band + 1) * width):
+                key = (key ^ np.uint64(signature[p])) * FNV_PRIME
+                key ^= key >> np.uint64(32)
+            out[band, row] = fmix64(key)
+    return out
+
+
+@kernel
+def fingerprints(
+    hashes: NDArray[np.uint64], starts: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> NDArray[np.uint64]:
+    """One hash a set, equal for equal sets; 0 only for the empty set."""
+    out = np.zeros(len(starts), np.uint64)
+    for row in range(len(starts)):
+        if sizes[row]:
+            h = FNV_OFFSET
+            for i in range(starts[row], starts[row] + sizes[row]):
+                h = fmix64(h ^ hashes[i])
+            out[row] = max(h, np.uint64(1))
+    return out
+
+
+@kernel
+def overlap(
+    hashes: NDArray[np.uint64], starts: NDArray[np.int64], sizes: NDArray[np.int64], x: int, y: int
+) -> int:
+    """Size of the intersection of two sets."""
+    i, j = starts[x], starts[y]
+    i_end, j_end = i + sizes[x], j + sizes[y]
+    common = 0
+    while i < i_end and j < j_end:
+        if hashes[i] == hashes[j]:
+            common += 1
+            i += 1
+            j += 1
+        elif hashes[i] < hashes[j]:
+            i += 1
+        else:
+            j += 1
+    return common
+
+
+@kernel
+def jaccard(
+    hashes: NDArray[np.uint64],
+    starts: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    xs: NDArray[np.int64],
+    ys: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Exact Jaccard similarity of each pair of sets (not both empty)."""
+    out = np.empty(len(xs), np.float64)
+    for k in range(len(xs)):
+        common = overlap(hashes, starts, sizes, xs[k], ys[k])
+        out[k] = common / (sizes[xs[k]] + sizes[ys[k]] - common)
+    return out

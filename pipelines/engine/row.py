@@ -1,0 +1,80 @@
+"""The model as one row's flow sees it: seeds derived from the row, every call kept on record.
+
+The seed of a row's k-th call depends on the run's seed, the row's id and k alone; so neither batching nor the order
+in which rows finish changes what is asked. The record of calls becomes the shard's ``calls/`` part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipelines.engine.llm import Engine, Request, Sampling
+from pipelines.prompts import Rendered
+from pipelines.rows import Answer, sampling_seed
+
+
+@dataclass(slots=True)
+class Call:
+    """One model call of a row: what was asked, and what came back (nothing, when it failed)."""
+
+    request: Request
+    answers: list[Answer] = field(default_factory=list)
+
+
+class RowLLM:
+    """Implements ``LLM`` for one row on one engine."""
+
+    __slots__ = ("calls", "_engine", "_overlong", "_row_id", "_sampling", "_seed")
+
+    def __init__(self, engine: Engine, row_id: str, *, sampling: Sampling, seed: int, overlong: str) -> None:
+        self.calls: list[Call] = []
+        self._engine = engine
+        self._row_id = row_id
+        self._sampling = sampling
+        self._seed = seed
+        self._overlong = overlong
+
+    async def chat(
+        self,
+        prompt: Rendered,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        stop: Sequence[str] | None = None,
+    ) -> Answer:
+        """One answer."""
+        answers = await self.sample(prompt, 1, schema=schema, temperature=temperature, max_tokens=max_tokens, stop=stop)
+        return answers[0]
+
+    async def sample(
+        self,
+        prompt: Rendered,
+        n: int,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        stop: Sequence[str] | None = None,
+    ) -> list[Answer]:
+        """``n`` answers to the same prompt."""
+        sampling = self._sampling
+        if temperature is not None or max_tokens is not None or stop is not None:
+            stops = tuple(stop) if stop is not None else None
+            sampling = sampling.but(temperature=temperature, max_tokens=max_tokens, stop=stops)
+        number = len(self.calls)
+        request = Request(
+            prompt=prompt,
+            sampling=sampling,
+            seed=sampling_seed(self._seed, self._row_id, number),
+            n=n,
+            schema=schema,
+            overlong=self._overlong,
+            request_id=f"{self._row_id}-{number}",
+        )
+        call = Call(request)
+        self.calls.append(call)
+        call.answers = await self._engine.generate(request)
+        return call.answers

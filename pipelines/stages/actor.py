@@ -1,0 +1,160 @@
+"""The process that works on shards: it reads a shard's rows, does the stage's work on them and commits the outcome.
+
+With an engine it runs flows, many shards at once on one event loop; without one it filters and applies decisions.
+It outlives waves and stages, and asks first whether a shard is already committed. Ray makes it an actor; nothing here
+imports Ray.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.engine.kinds import open_engine
+from pipelines.engine.llm import Engine, Sampling
+from pipelines.errors import EngineDead, RunStopped, UserError
+from pipelines.prompts import PromptSet
+from pipelines.stages.flow import FlowWork
+from pipelines.stages.sift import decided, filtered
+from pipelines.stages.stage import Job, bind
+from pipelines.store.commit import Outcome, commit
+from pipelines.store.dataset import Shard, part_name, read_shard
+from pipelines.store.decisions import decisions_for
+from pipelines.store.files import Folder, folder
+from pipelines.store.ledger import Entry, read_entry
+
+log = logging.getLogger(__name__)
+
+#: What ``work`` answers for a shard that was not begun because the run drains.
+DRAINED = None
+
+
+class ShardActor:
+    """Works on shards of any job; ``engine`` and ``model`` are the configuration's nodes, or None for no engine."""
+
+    def __init__(
+        self, model: Mapping[str, Any] | None = None, engine: Mapping[str, Any] | None = None, seed: int = 0
+    ) -> None:
+        self._engine: Engine | None = None
+        self._settings = (model, engine, seed)
+        self._starting = asyncio.Lock()
+        self._draining = False
+        self._flows: dict[str, FlowWork] = {}
+        self._progress: Counter[str] = Counter()
+        # Several steps of a flow leave gaps; twice the engine's slots keeps every slot filled through them.
+        self._in_flight = asyncio.Semaphore(
+            2 * engine.get("max_num_seqs", engine.get("max_concurrent", 64)) if engine else 1
+        )
+
+    async def start(self) -> int:
+        """Load the engine, if there is one; returns this process's id."""
+        await self._ready()
+        return os.getpid()
+
+    async def work(self, job: Job, plain: Mapping[str, Any]) -> str | None:
+        """Do one shard and commit it; the entry that counts, as JSON, or ``DRAINED``."""
+        if self._draining:
+            return DRAINED
+        shard = Shard.from_json(dict(plain))
+        stages = folder(job.run).sub("stages")
+        target = stages.sub(job.target)
+        done = await asyncio.to_thread(_already, target, shard.index)
+        if done is not None:
+            return done.to_json()
+        outcome = await self._outcome(job, stages, shard)
+        return (await asyncio.to_thread(commit, target, outcome)).to_json()
+
+    def drain(self) -> None:
+        """Begin no more shards; those under way are finished and committed."""
+        self._draining = True
+
+    def resume(self) -> None:
+        """Begin shards again: another run has taken this actor over."""
+        self._draining = False
+
+    async def progress(self) -> dict[str, int]:
+        """Counts since the start: rows, kept, failed, and the engine's own gauges."""
+        gauges = getattr(self._engine, "gauges", dict)
+        return {**self._progress, **gauges()}
+
+    async def stop(self) -> None:
+        """Let go of the engine's device."""
+        if self._engine is not None:
+            await self._engine.stop()
+
+    async def _ready(self) -> Engine | None:
+        model, engine, seed = self._settings
+        if engine is None or model is None:
+            return None
+        async with self._starting:
+            if self._engine is None:
+                made = open_engine(model, engine, seed)
+                await asyncio.wait_for(made.start(), engine["start_timeout_s"])
+                self._engine = made
+        return self._engine
+
+    async def _outcome(self, job: Job, stages: Folder, shard: Shard) -> Outcome:
+        stage = job.stage
+        table = await asyncio.to_thread(read_shard, stages.sub(job.source), shard)
+        if stage.kind == "flow":
+            return await self._through_flow(await self._flow(job), shard, table)
+        if stage.kind == "filter":
+            rules = {reason: bind(node) for reason, node in stage.node["filters"].items()}
+            return await asyncio.to_thread(filtered, stage.name, stage.fingerprint, shard, table, rules)
+        decisions = await asyncio.to_thread(decisions_for, stages.sub(job.target), shard.index)
+        return await asyncio.to_thread(decided, stage.name, stage.fingerprint, shard, table, decisions)
+
+    async def _through_flow(self, work: FlowWork, shard: Shard, table: Any) -> Outcome:
+        try:
+            return await work.run(shard, table)
+        except* EngineDead as group:
+            # Every shard in flight here is lost with the engine. Ending the process makes Ray replace the actor, and
+            # the shards are handed out again; a live actor with a dead engine would fail every row it was given.
+            log.error("engine of pid %d is dead: %s", os.getpid(), group.exceptions[0])
+            os._exit(70)
+
+    async def _flow(self, job: Job) -> FlowWork:
+        engine = await self._ready()
+        if engine is None:
+            raise RunStopped(f"stage {job.stage.name} asks a model, but its actor has no engine")
+        key = f"{job.run}/{job.target}"
+        if key not in self._flows:
+            self._flows[key] = self._bound(job, engine)
+        return self._flows[key]
+
+    def _bound(self, job: Job, engine: Engine) -> FlowWork:
+        config, stage = job.config, job.stage
+        sampling = {**config["sampling"], "stop": tuple(config["sampling"]["stop"])}
+        return FlowWork(
+            stage=stage.name,
+            fingerprint=stage.fingerprint,
+            recipe=config["recipe"]["name"],
+            flow=bind(stage.node["flow"]),
+            prompts=PromptSet(**config["prompt"]),
+            columns=stage.node["columns"],
+            engine=engine,
+            engine_kind=config["engine"]["kind"],
+            model=config["model"]["name"],
+            revision=config["model"]["revision"],
+            sampling=Sampling(**sampling),
+            seed=config["seed"],
+            overlong=config["recipe"]["overlong"],
+            keep_calls=config["io"]["keep_calls"],
+            rows_in_flight=self._in_flight,
+            progress=self._progress,
+        )
+
+
+def _already(target: Folder, index: int) -> Entry | None:
+    try:
+        return read_entry(target, index)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UserError(
+            f"{target.url}/{part_name(index)} is damaged ({error}); delete it and run the same command again"
+        ) from error

@@ -1,0 +1,105 @@
+"""Carry out one stage: freeze its shards, decide where it must see all rows, hand out what is not committed yet.
+
+Whatever an earlier start committed is found by listing the stage's directory, so resuming costs as much as there are
+shards, not rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pipelines.rows import canonical
+from pipelines.stages.stage import Stage, bind
+from pipelines.store.commit import read_side
+from pipelines.store.dataset import Dataset, Plan, Shard, slice_parts
+from pipelines.store.decisions import decided_already, write_decisions
+from pipelines.store.files import Folder, folder
+from pipelines.store.ledger import Entry
+
+
+def settle_plan(stages: Folder, stage: Stage, source: Dataset, shard_rows: int) -> tuple[Folder, Plan]:
+    """The directory and the frozen shards of a stage over ``source``; written now if the stage has not started.
+
+    A row-wise stage whose input has grown by parts gets further shards for them. An all-row stage decided over all
+    rows there were, so over a grown input it decides again, in a directory of the next generation; and so does
+    whatever reads that one.
+    """
+    generation = 0
+    while True:
+        target = stages.sub(stage.folder(generation))
+        plan = Plan.load(target)
+        new = [
+            (p, n) for p, n in zip(source.parts, source.counts, strict=True) if plan is None or p not in plan.covered
+        ]
+        if plan is None:
+            break
+        same_source = plan.source == _base(source.folder)
+        if same_source and (not new or stage.kind != "dedup"):
+            break
+        generation += 1
+    if new:
+        first = len(plan.shards) if plan else 0
+        plan = Plan.extend(target, source.folder, slice_parts(new, shard_rows, first), [p for p, _ in new])
+    assert plan is not None  # a source has at least one part, so a new plan was just written
+    return target, plan
+
+
+def settle_retries(
+    target: Folder, plan: Plan, source: Folder, entries: Mapping[int, Entry], shard_rows: int
+) -> tuple[Plan, int]:
+    """Add retry shards for all quarantined rows that no planned shard takes up yet; the plan, and how many rows."""
+    last: dict[str, int] = {}
+    for entry in entries.values():
+        table = read_side(target, entry, "failed")
+        for row in table["row_id"].to_pylist() if table is not None else ():
+            last[row] = max(last.get(row, -1), entry.shard)
+    # A row is outstanding when the shard it failed in last is not settled by a later one.
+    settled = {(home, row) for shard in plan.shards for home, ids in shard.settles for row in ids}
+    outstanding = sorted((home, row) for row, home in last.items() if (home, row) not in settled)
+    shards: list[Shard] = []
+    for start in range(0, len(outstanding), shard_rows):
+        chunk = outstanding[start : start + shard_rows]
+        homes: dict[int, list[str]] = {}
+        for home, row in chunk:
+            homes.setdefault(home, []).append(row)
+        slices = tuple(s for home in homes for s in plan.shards[home].slices)
+        shards.append(
+            Shard(
+                index=len(plan.shards) + len(shards),
+                slices=tuple(dict.fromkeys(slices)),
+                rows=len(chunk),
+                ids=tuple(row for _, row in chunk),
+                settles=tuple((home, tuple(ids)) for home, ids in homes.items()),
+            )
+        )
+    if shards:
+        plan = Plan.extend(target, source, shards, [])
+    return plan, len(outstanding)
+
+
+def decide_stage(target_url: str, source_url: str, counts: Mapping[int, int], stage: Stage) -> str:
+    """Make and publish the decisions of a dedup stage; runs in a process of its own. Returns the phase ledger."""
+    target = folder(target_url)
+    ledger = decided_already(target)
+    if ledger is None:
+        source = Dataset.of(folder(source_url), dict(counts))
+        plan = Plan.load(target)
+        assert plan is not None  # settle_plan ran before
+        found = bind(stage.node["dedup"])(source)
+        ledger = write_decisions(target, source, plan.shards, found.removed, found.stats)
+    return canonical(ledger)
+
+
+def pending(plan: Plan, done: Mapping[int, Entry]) -> list[Shard]:
+    """The planned shards that are not committed."""
+    return [shard for shard in plan.shards if shard.index not in done]
+
+
+def waves(shards: Sequence[Shard], size: int) -> Iterator[Sequence[Shard]]:
+    """Shards in bounded groups: Ray Data's bookkeeping grows with the descriptors it is given at once."""
+    for start in range(0, len(shards), size):
+        yield shards[start : start + size]
+
+
+def _base(place: Folder) -> str:
+    return place.url.rstrip("/").rsplit("/", 1)[-1]

@@ -1,0 +1,166 @@
+"""Run a flow over the rows of one shard, and account for every row and every item.
+
+All rows of a shard run at once, each as one coroutine, under the actor's bound on rows in flight. A row whose flow
+raises waits in quarantine with the exact request; an engine's death is not a row's failure and escapes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.engine.llm import LLM, Engine, Sampling
+from pipelines.engine.row import RowLLM
+from pipelines.errors import EngineDead, RowFailed
+from pipelines.prompts import PromptSet
+from pipelines.rows import Item, Row, item_id
+from pipelines.stages.account import FAILED, ItemColumns, RowDone, calls_table, checked, failure
+from pipelines.store.commit import Outcome, new_attempt
+from pipelines.store.dataset import Shard
+from pipelines.store.ledger import Entry
+
+Flow = Callable[[Row, LLM, PromptSet], Awaitable[Sequence[Item]]]
+
+
+@dataclass(frozen=True)
+class FlowWork:
+    """A flow bound to its knobs, with all that its rows share.
+
+    ``rows_in_flight`` bounds the rows of all shards of one actor together; ``progress`` counts finished rows live.
+    """
+
+    stage: str
+    fingerprint: str
+    recipe: str
+    flow: Flow
+    prompts: PromptSet
+    columns: Mapping[str, str]
+    engine: Engine
+    engine_kind: str
+    model: str
+    revision: str | None
+    sampling: Sampling
+    seed: int
+    overlong: str
+    keep_calls: bool
+    rows_in_flight: asyncio.Semaphore
+    progress: Counter[str] = field(default_factory=Counter)
+
+    async def run(self, shard: Shard, table: pa.Table) -> Outcome:
+        """Run every row of ``table`` (the shard's input) and return what became of it.
+
+        Raises:
+            EngineDead: the engine is gone; nothing of the shard counts.
+        """
+        started = time.monotonic()
+        attempt = new_attempt()
+        rows = table.to_pylist()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._row(row)) for row in rows]
+        done = [task.result() for task in tasks]
+        return self._outcome(shard, attempt, done, started)
+
+    async def _row(self, row: Row) -> RowDone:
+        async with self.rows_in_flight:
+            llm = RowLLM(self.engine, row["id"], sampling=self.sampling, seed=self.seed, overlong=self.overlong)
+            try:
+                made = await self.flow(row, llm, self.prompts)
+                items = [_marked(checked(item, self.columns, self.stage)) for item in made]
+            except EngineDead:
+                raise
+            except Exception as error:
+                self.progress["failed"] += 1
+                return RowDone(row["id"], [], llm.calls, error)
+            self.progress["rows"] += 1
+            self.progress["kept"] += sum(1 for item in items if item.reason is None)
+            # A flow that returns nothing must still leave a trace: rows in = kept + rejected + failed.
+            return RowDone(row["id"], items or [Item({}, reason="no_items")], llm.calls, None)
+
+    def _outcome(self, shard: Shard, attempt: str, done: Sequence[RowDone], started: float) -> Outcome:
+        now = datetime.now(UTC)
+        kept = ItemColumns(self.columns)
+        rejected = ItemColumns(self.columns)
+        failed: list[dict[str, Any]] = []
+        tally = Counter[str]()
+        reasons = Counter[str]()
+        failures = Counter[str]()
+        for row in done:
+            tally["calls"] += len(row.calls)
+            for call in row.calls:
+                tally["prompt_tokens"] += call.answers[0].prompt_tokens if call.answers else 0
+                tally["completion_tokens"] += sum(a.completion_tokens for a in call.answers)
+            if row.error is not None:
+                kind = row.error.kind if isinstance(row.error, RowFailed) else type(row.error).__name__
+                failures[kind] += 1
+                failed.append(failure(self.stage, row, kind))
+                continue
+            for index, item in enumerate(row.items):
+                target = kept if item.reason is None else rejected
+                target.add(
+                    item,
+                    item_id(self.fingerprint, row.row_id, index),
+                    row.row_id,
+                    self._provenance(item, now, attempt),
+                )
+                if item.reason is not None:
+                    reasons[item.reason] += 1
+            tally["rows_kept" if any(i.reason is None for i in row.items) else "rows_rejected"] += 1
+        entry = Entry(
+            stage=self.stage,
+            fingerprint=self.fingerprint,
+            shard=shard.index,
+            attempt=attempt,
+            rows_in=len(done),
+            rows_kept=tally["rows_kept"],
+            rows_rejected=tally["rows_rejected"],
+            rows_failed=len(failed),
+            items_made=len(kept.ids) + len(rejected.ids),
+            items_kept=len(kept.ids),
+            items_rejected=dict(reasons),
+            failed=dict(failures),
+            settles={str(index): list(ids) for index, ids in shard.settles},
+            calls=tally["calls"],
+            prompt_tokens=tally["prompt_tokens"],
+            completion_tokens=tally["completion_tokens"],
+            seconds=round(time.monotonic() - started, 3),
+            finished_at=now.isoformat(),
+        )
+        sides = {"rejected": rejected.rejected_table(), "failed": pa.Table.from_pylist(failed, schema=FAILED)}
+        if self.keep_calls:
+            sides["calls"] = calls_table(done)
+        return Outcome(kept.kept_table(), entry, sides)
+
+    def _provenance(self, item: Item, now: datetime, attempt: str) -> dict[str, Any]:
+        known = {"stage": self.stage, "recipe": self.recipe, "created_at": now, "attempt": attempt}
+        answer = item.answer
+        if answer is None:
+            return known
+        return known | {
+            "model": self.model,
+            "revision": self.revision,
+            "engine": self.engine_kind,
+            "prompt_id": answer.prompt_id,
+            "prompt_hash": answer.prompt_hash,
+            **{k: answer.sampling.get(k) for k in ("temperature", "top_p", "top_k", "max_tokens")},
+            "seed": answer.seed,
+            "n_index": answer.n_index,
+            "finish_reason": answer.finish_reason,
+            "prompt_tokens": answer.prompt_tokens,
+            "completion_tokens": answer.completion_tokens,
+            "trimmed": answer.trimmed,
+            "logprobs": answer.logprobs,
+        }
+
+
+def _marked(item: Item) -> Item:
+    """A kept item whose answer ``max_tokens`` cut becomes a rejected one: it is never kept unmarked."""
+    if item.reason is None and item.answer is not None and item.answer.cut:
+        return Item(item.columns, item.answer, "cut_by_max_tokens", item.detail, item.parents)
+    return item

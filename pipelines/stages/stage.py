@@ -1,0 +1,60 @@
+"""A stage as plain values that travel to any worker, and the way from a ``_target_`` to the function it names."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a recipe.
+
+    Attributes:
+        number: place in the recipe; 0 is the seeds stage, which every recipe begins with.
+        kind: seeds, flow, filter or dedup.
+        node: the stage's settings as composed.
+        identity: what its fingerprint is made of, by name, so that a change can be named.
+    """
+
+    number: int
+    name: str
+    kind: str
+    node: Mapping[str, Any]
+    identity: Mapping[str, str]
+    fingerprint: str
+
+    def folder(self, generation: int = 0) -> str:
+        """Name of the stage's directory; a later generation decides again over an input that has grown."""
+        number = f"{self.number}.{generation}" if generation else str(self.number)
+        return f"{number}-{self.name}-{self.fingerprint[:12]}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage at work in a run: where it reads, where it writes, and the composed configuration.
+
+    ``source`` and ``target`` are directory names under the run's ``stages/``.
+    """
+
+    run: str
+    stage: Stage
+    source: str
+    target: str
+    config: Mapping[str, Any]
+
+
+def bind(node: Mapping[str, Any]) -> Callable[..., Any]:
+    """The function a node's ``_target_`` names, with the node's other keys as its keyword arguments."""
+    knobs = {key: value for key, value in node.items() if not key.startswith("_")}
+    return partial(named(node["_target_"]), **knobs)
+
+
+def named(target: str) -> Callable[..., Any]:
+    """The function at a dotted path. Raises ImportError or AttributeError when there is none."""
+    module, _, name = target.rpartition(".")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function

@@ -1,0 +1,113 @@
+"""How a shard commits: its side files first, its kept part last, published if and only if nobody was first.
+
+The kept part's footer carries the ledger entry, the attempt's id and the checksums of the attempt's side files
+(``rejected/``, ``failed/``, ``calls/``). The first complete attempt under a stage's fingerprint IS the commit,
+whoever wrote it; a side file whose attempt no footer names does not exist for any reader.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.store.dataset import part_name
+from pipelines.store.files import Folder
+from pipelines.store.ledger import FOOTER, Entry, SideFile, read_entry
+
+#: Folders beside the kept parts, in the order in which they are written.
+SIDES = ("calls", "rejected", "failed")
+
+
+#: Rows of a row group: the least that a shard reads of its input part.
+ROW_GROUP = 4096
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one shard: the kept items, the side tables by folder name, and the entry that accounts for them.
+
+    The entry's ``attempt`` and ``files`` are filled in by ``commit``.
+    """
+
+    kept: pa.Table
+    entry: Entry
+    sides: Mapping[str, pa.Table] = field(default_factory=dict)
+
+
+def new_attempt() -> str:
+    """A fresh attempt id."""
+    return uuid.uuid4().hex[:16]
+
+
+def commit(stage: Folder, outcome: Outcome) -> Entry:
+    """Publish a shard and return the entry that counts: ours, or that of the attempt that was first.
+
+    Raises:
+        ValueError: the entry does not balance; nothing is written then.
+        OSError: the disk is full or the store refused; the shard is then not committed and nothing partial is visible.
+    """
+    entry = outcome.entry
+    defect = entry.balanced()
+    if defect is None and outcome.kept.num_rows != entry.items_kept:
+        defect = f"items kept {entry.items_kept} != {outcome.kept.num_rows} rows of the kept part"
+    if defect is not None:
+        raise ValueError(f"stage {entry.stage} shard {entry.shard}: {defect}")
+    files: dict[str, SideFile] = {}
+    for side in SIDES:
+        table = outcome.sides.get(side)
+        if table is None or table.num_rows == 0:
+            continue
+        name = f"part-{entry.shard:05d}.{entry.attempt}.parquet"
+        content = to_parquet(table)
+        stage.sub(side).create(name, content)
+        files[side] = SideFile(name, table.num_rows, len(content), checksum(content))
+    entry = replace(entry, files=files)
+    kept = outcome.kept.replace_schema_metadata({FOOTER: entry.to_json().encode()})
+    if stage.create(part_name(entry.shard), to_parquet(kept)):
+        return entry
+    for side, file in files.items():
+        stage.sub(side).remove(file.name)
+    return read_entry(stage, entry.shard)
+
+
+def read_side(stage: Folder, entry: Entry, side: str) -> pa.Table | None:
+    """A side table of a committed shard, or None where the shard has none.
+
+    Raises:
+        ValueError: the file is missing or is not the one whose checksum the footer carries.
+    """
+    if side not in entry.files:
+        return None
+    file = entry.files[side]
+    try:
+        content = stage.sub(side).read(file.name)
+    except FileNotFoundError as error:
+        raise ValueError(f"{side}/{file.name} is missing") from error
+    if checksum(content) != file.checksum:
+        raise ValueError(f"{side}/{file.name} does not have the checksum that the footer of shard {entry.shard} names")
+    return pq.read_table(io.BytesIO(content))
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """A table as a Parquet file in memory: zstd, with page checksums."""
+    out = io.BytesIO()
+    pq.write_table(
+        table,
+        out,
+        compression="zstd",
+        compression_level=1,
+        write_page_checksum=True,
+        row_group_size=ROW_GROUP,
+    )
+    return out.getvalue()
+
+
+def checksum(content: bytes) -> str:
+    """BLAKE2b of a file's bytes, 32 hexadecimal digits."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

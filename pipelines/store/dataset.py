@@ -1,0 +1,199 @@
+"""Datasets as directories of committed parts, and shards as fixed slices of them.
+
+A stage's directory holds ``part-00000.parquet ...``, one a committed shard, and ``plan-000.json``: the shards of the
+stage, frozen when it first starts and extended (``plan-001.json``, ...) when its input has grown or failed rows are
+retried. A plan file looks like ``{"shards": [{"index": 0, "slices": [[0, 0, 512]], "rows": 512}, ...]}``: shard 0 is
+rows 0 to 511 of part 0 of the input.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.store.files import Folder
+
+_PART = re.compile(r"^part-(\d{5,})\.parquet$")
+_PLAN = re.compile(r"^plan-(\d{3,})\.json$")
+
+
+def part_name(index: int) -> str:
+    """File name of the kept part of shard ``index``."""
+    return f"part-{index:05d}.parquet"
+
+
+def committed(stage: Folder) -> list[int]:
+    """Indexes of the shards that are committed in a stage's directory: one listing, no file is opened."""
+    return sorted(int(m.group(1)) for m in map(_PART.match, stage.names()) if m)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A fixed slice of a stage's input.
+
+    ``slices`` are (input part, first row, row after the last). ``ids`` is None for the whole slice; a retry shard
+    names the rows it takes up again, and ``settles`` says which shard's quarantine each of them waits in.
+    """
+
+    index: int
+    slices: tuple[tuple[int, int, int], ...]
+    rows: int
+    ids: tuple[str, ...] | None = None
+    settles: tuple[tuple[int, tuple[str, ...]], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        plain: dict[str, Any] = {
+            "index": self.index,
+            "slices": [list(s) for s in self.slices],
+            "rows": self.rows,
+        }
+        if self.ids is not None:
+            plain |= {"ids": list(self.ids), "settles": [[shard, list(ids)] for shard, ids in self.settles]}
+        return plain
+
+    @staticmethod
+    def from_json(plain: dict[str, Any]) -> Shard:
+        return Shard(
+            index=plain["index"],
+            slices=tuple((part, start, stop) for part, start, stop in plain["slices"]),
+            rows=plain["rows"],
+            ids=tuple(plain["ids"]) if "ids" in plain else None,
+            settles=tuple((shard, tuple(ids)) for shard, ids in plain.get("settles", ())),
+        )
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The committed parts of one stage, in shard order."""
+
+    folder: Folder
+    parts: tuple[int, ...]
+    counts: tuple[int, ...]
+
+    @staticmethod
+    def of(stage: Folder, counts: dict[int, int]) -> Dataset:
+        """The dataset of a stage whose parts have ``counts`` rows (from its ledger)."""
+        parts = tuple(sorted(counts))
+        return Dataset(stage, parts, tuple(counts[p] for p in parts))
+
+    @property
+    def rows(self) -> int:
+        return sum(self.counts)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns of the parts; every part of a stage has the same."""
+        with self.folder.open(part_name(self.parts[0])) as file:
+            return pq.read_schema(file).remove_metadata()
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """One table a part, in order."""
+        for part in self.parts:
+            yield read_part(self.folder, part, columns)
+
+
+def read_part(stage: Folder, part: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """A committed part (or some of its columns) as a table; page checksums are verified."""
+    with stage.open(part_name(part)) as file:
+        table = pq.ParquetFile(file, page_checksum_verification=True).read(columns=list(columns) if columns else None)
+    return table.replace_schema_metadata(None)
+
+
+def read_slice(stage: Folder, part: int, start: int, stop: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """Rows ``start`` to ``stop`` (not included) of a part; only the row groups that hold them are read."""
+    with stage.open(part_name(part)) as file:
+        parquet = pq.ParquetFile(file, page_checksum_verification=True)
+        groups: list[int] = []
+        first = before = 0
+        for group in range(parquet.num_row_groups):
+            after = before + parquet.metadata.row_group(group).num_rows
+            if before < stop and after > start:
+                first = first if groups else before
+                groups.append(group)
+            before = after
+        # An empty list of row groups reads an empty table of the right schema.
+        table = parquet.read_row_groups(groups, columns=list(columns) if columns else None)
+    return table.slice(start - first, stop - start).replace_schema_metadata(None)
+
+
+def read_shard(source: Folder, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
+    """The input rows of a shard, in input order; of a retry shard, only the rows that it names.
+
+    ``columns``, if given, include ``id``.
+    """
+    table = pa.concat_tables([read_slice(source, *slice_, columns) for slice_ in shard.slices]).combine_chunks()
+    if shard.ids is not None:
+        table = table.filter(pc.is_in(table["id"], value_set=pa.array(shard.ids, pa.string())))
+    return table
+
+
+def slice_parts(parts: Iterable[tuple[int, int]], shard_rows: int, first: int) -> list[Shard]:
+    """Cut parts, given as (part, rows), into shards of ``shard_rows`` rows, numbered from ``first``.
+
+    Every row lands in exactly one shard, in order; only the last shard is shorter. Parts without any row make one
+    empty shard, so that the stage's dataset is empty and still typed.
+    """
+    parts = list(parts)
+    shards: list[Shard] = []
+    slices: list[tuple[int, int, int]] = []
+    filled = 0
+    for part, rows in parts:
+        start = 0
+        while start < rows:
+            stop = min(rows, start + shard_rows - filled)
+            slices.append((part, start, stop))
+            filled += stop - start
+            start = stop
+            if filled == shard_rows:
+                shards.append(Shard(first + len(shards), tuple(slices), filled))
+                slices, filled = [], 0
+    if filled or (parts and not shards):
+        shards.append(Shard(first + len(shards), tuple(slices or [(parts[0][0], 0, 0)]), filled))
+    return shards
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A stage's frozen shards, in order of index, and the input parts that they cover."""
+
+    shards: tuple[Shard, ...]
+    covered: frozenset[int]
+    source: str
+
+    @staticmethod
+    def load(stage: Folder) -> Plan | None:
+        """The plan of a stage that has started, or None."""
+        files = sorted((int(m.group(1)), m.group(0)) for m in map(_PLAN.match, stage.names()) if m)
+        if not files:
+            return None
+        shards: list[Shard] = []
+        covered: set[int] = set()
+        source = ""
+        for _, name in files:
+            content = json.loads(stage.read(name))
+            source = content["source"]
+            shards += [Shard.from_json(s) for s in content["shards"]]
+            covered.update(content["covers"])
+        return Plan(tuple(shards), frozenset(covered), source)
+
+    @staticmethod
+    def extend(stage: Folder, source: Folder, shards: Sequence[Shard], covers: Iterable[int]) -> Plan:
+        """Append shards (and the input parts that they cover) to the plan of a stage; returns the whole plan."""
+        number = sum(1 for name in stage.names() if _PLAN.match(name))
+        content = {
+            "source": source.url.rstrip("/").rsplit("/", 1)[-1],
+            "covers": sorted(covers),
+            "shards": [s.to_json() for s in shards],
+        }
+        if not stage.create(f"plan-{number:03d}.json", json.dumps(content).encode()):
+            raise FileExistsError(f"{stage.url}/plan-{number:03d}.json was written by another driver")
+        plan = Plan.load(stage)
+        assert plan is not None  # it was written in the line above
+        return plan

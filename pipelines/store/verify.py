@@ -1,0 +1,205 @@
+"""Prove a run's accounts from its files alone: every input row and every item is somewhere, once.
+
+For each shard the ids of its input rows must be the disjoint union of the rows with kept items, the rejected and the
+failed ones; both ledger equations must hold; side files must have the checksums that the footers name; pages must
+have theirs; ``ledger/`` must say what the footers say; ``data/`` and ``removed/`` must hold what the stages decided.
+One reading of the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.store.commit import SIDES, read_side
+from pipelines.store.dataset import Plan, Shard, committed, part_name, read_part, read_shard
+from pipelines.store.files import Folder, folder
+from pipelines.store.ledger import Entry, read_cache, read_entry, totals
+from pipelines.store.record import StageRecord, read_record, stage_records
+
+#: What a damaged file can make the readers raise.
+_DAMAGE = (ValueError, OSError, KeyError, TypeError, pa.ArrowException)
+
+
+def verify(run: str) -> dict[str, Any]:
+    """Check a run directory.
+
+    Returns:
+        ``ok``; ``complete`` (False for a run that has not reached its end, which is no defect); ``defects``, a
+        sentence each; ``stages``, the ledger's totals recomputed from the footers; ``leftovers``, files of attempts
+        that no footer names (harmless).
+    """
+    place = folder(run)
+    stages = stage_records(place)
+    finished = "metadata.json" in place.names()
+    defects: list[str] = []
+    sums: dict[str, Any] = {}
+    leftovers = pending = 0
+    before: StageRecord | None = None
+    for stage, after in zip(stages, [*stages[1:], None], strict=True):
+        must_be_whole = finished or (after is not None and after.started)
+        entries, missing, left = _check_stage(place, stage, before, must_be_whole, defects)
+        pending += missing
+        leftovers += left
+        sums[stage.name] = asdict(totals(entries.values()))
+        before = stage
+    if finished and not defects:
+        _check_published(place, stages, defects)
+    return {
+        "ok": not defects,
+        "complete": finished and not pending,
+        "run": place.url,
+        "defects": defects,
+        "stages": sums,
+        "pending_shards": pending,
+        "leftovers": leftovers,
+    }
+
+
+def _check_stage(
+    place: Folder, stage: StageRecord, before: StageRecord | None, whole: bool, defects: list[str]
+) -> tuple[dict[int, Entry], int, int]:
+    """Check every shard of a stage; its entries, the number of shards not committed, and of leftover files."""
+
+    def defect(text: str) -> None:
+        defects.append(f"stage {stage.name}: {text}")
+
+    present = committed(stage.folder)
+    plan = Plan.load(stage.folder)
+    if plan is None and present and before is not None:
+        defect("shards are committed, but the plan that froze them (plan-000.json) is missing")
+    if plan is None and whole:
+        defect("a later stage has started, but this one has no plan")
+    planned = {shard.index: shard for shard in plan.shards} if plan else {}
+    missing = sorted(set(planned) - set(present))
+    if whole:
+        for index in missing:
+            defect(f"{part_name(index)} is missing: a shard that was committed is gone")
+    if before is not None:
+        for index in sorted(set(present) - set(planned)):
+            defect(f"{part_name(index)} is not in the stage's plan")
+    cache = read_cache(place, stage.folder)
+    entries: dict[int, Entry] = {}
+    ids: list[pa.ChunkedArray] = []
+    for index in present:
+        try:
+            entry = read_entry(stage.folder, index)
+            kept = read_part(stage.folder, index)
+            entries[index] = entry
+            if index in cache and cache[index] != entry:
+                defect(f"ledger/{_base(stage.folder)}.parquet says otherwise of shard {index} than the shard's footer")
+            sides = {side: read_side(stage.folder, entry, side) for side in SIDES}
+            shard = planned.get(index)
+            inputs = (
+                read_shard(before.folder, shard, ["id"])["id"] if before is not None and shard is not None else None
+            )
+            for text in shard_defects(stage, index, entry, kept, sides, inputs, shard):
+                defect(text)
+            ids.append(kept["id"])
+        except _DAMAGE as error:
+            defect(f"{part_name(index)} or a file beside it is damaged: {type(error).__name__}: {error}")
+    everything = pa.chunked_array([c for a in ids for c in a.chunks], pa.string())
+    if len(everything) != pc.count_distinct(everything).as_py():
+        doubled = next(v["values"].as_py() for v in pc.value_counts(everything) if v["counts"].as_py() > 1)
+        defect(f"an id is there more than once, {doubled!r} among them")
+    named = {(side, file.name) for entry in entries.values() for side, file in entry.files.items()}
+    left = sum((side, name) not in named for side in SIDES for name in stage.folder.sub(side).names())
+    return entries, len(missing), left
+
+
+def shard_defects(
+    stage: StageRecord,
+    index: int,
+    entry: Entry,
+    kept: pa.Table,
+    sides: Mapping[str, pa.Table | None],
+    inputs: pa.ChunkedArray | None,
+    shard: Shard | None,
+) -> Iterator[str]:
+    """What is wrong with one shard, given its files' tables and the ids of its input rows."""
+    name = part_name(index)
+    rejected, failed = sides["rejected"], sides["failed"]
+    if entry.fingerprint != stage.fingerprint or entry.stage != stage.name or entry.shard != index:
+        yield f"{name}: its footer belongs to shard {entry.shard} of stage {entry.stage} ({entry.fingerprint[:12]})"
+    if (unbalanced := entry.balanced()) is not None:
+        yield f"{name}: {unbalanced}"
+    if kept.num_rows != entry.items_kept:
+        yield f"{name}: {kept.num_rows} rows, but its ledger entry says {entry.items_kept} items kept"
+    for what, table, column, counted in (
+        ("items rejected", rejected, "reason", entry.items_rejected),
+        ("rows failed", failed, "error", entry.failed),
+    ):
+        counts = (
+            {v["values"]: v["counts"] for v in pc.value_counts(table[column]).to_pylist()} if table is not None else {}
+        )
+        if counts != dict(counted):
+            yield f"{name}: {what} are {counts} in its files and {dict(counted)} in its ledger entry"
+    if shard is not None and {str(home): list(ids) for home, ids in shard.settles} != dict(entry.settles):
+        yield f"{name}: settles other quarantined rows than planned"
+    with_kept = _ids(kept["id"] if stage.kind != "flow" else pc.list_element(kept["parent_ids"], 0))
+    with_rejected = _ids(rejected["row_id"]) if rejected is not None else _ids(None)
+    only_rejected = with_rejected.filter(pc.invert(pc.is_in(with_rejected, value_set=with_kept)))
+    broken = _ids(failed["row_id"]) if failed is not None else _ids(None)
+    found = (len(with_kept), len(only_rejected), len(broken))
+    if found != (entry.rows_kept, entry.rows_rejected, entry.rows_failed):
+        yield (
+            f"{name}: (kept, rejected, failed) rows are {found} in its files and "
+            f"{(entry.rows_kept, entry.rows_rejected, entry.rows_failed)} in its ledger entry"
+        )
+    if inputs is None:
+        return
+    accounted = pa.concat_arrays([with_kept, only_rejected, broken])
+    if len(accounted) != pc.count_distinct(accounted).as_py():
+        yield f"{name}: a row is accounted for twice"
+    lost = pc.sum(pc.invert(pc.is_in(inputs, value_set=accounted))).as_py() or 0
+    strange = pc.sum(pc.invert(pc.is_in(accounted, value_set=inputs.combine_chunks()))).as_py() or 0
+    if lost or strange or len(inputs) != entry.rows_in:
+        yield f"{name}: {len(inputs)} input rows; {lost} not accounted for, {strange} accounted for that are not input"
+
+
+def _check_published(place: Folder, stages: list[StageRecord], defects: list[str]) -> None:
+    """``data/`` must hold exactly the last stage's kept rows, ``removed/`` exactly what dedup stages turned away."""
+    wanted = pa.chunked_array(
+        [c for part in committed(stages[-1].folder) for c in read_part(stages[-1].folder, part, ["id"])["id"].chunks],
+        pa.string(),
+    )
+    turned_away: list[pa.Array] = []
+    for stage in stages:
+        for shard in committed(stage.folder) if stage.kind == "dedup" else ():
+            table = read_side(stage.folder, read_entry(stage.folder, shard), "rejected")
+            turned_away += table["id"].chunks if table is not None else []
+    for name, ids in (("data", wanted), ("removed", pa.chunked_array(turned_away, pa.string()))):
+        try:
+            shown = _published_ids(place.sub(name))
+        except _DAMAGE as error:
+            defects.append(f"{name}/ is damaged: {type(error).__name__}: {error}")
+            continue
+        same = len(shown) == len(ids) and pc.all(pc.is_in(ids, value_set=shown.combine_chunks())).as_py() is not False
+        if not same:
+            defects.append(
+                f"{name}/ holds {len(shown)} rows, which are not the {len(ids)} that the stages decided on; "
+                "delete metadata.json and run the same command again"
+            )
+    if read_record(place, "metadata.json")["rows"] != len(wanted):
+        defects.append("metadata.json counts other rows than the last stage kept")
+
+
+def _published_ids(target: Folder) -> pa.ChunkedArray:
+    parts = committed(target)
+    return pa.chunked_array([c for part in parts for c in read_part(target, part)["id"].chunks], pa.string())
+
+
+def _ids(column: pa.ChunkedArray | pa.Array | None) -> pa.Array:
+    """Distinct ids of a column."""
+    if column is None:
+        return pa.array([], pa.string())
+    unique = pc.unique(column)
+    return unique.combine_chunks() if isinstance(unique, pa.ChunkedArray) else unique
+
+
+def _base(place: Folder) -> str:
+    return place.url.rstrip("/").rsplit("/", 1)[-1]

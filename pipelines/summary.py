@@ -1,0 +1,94 @@
+"""What a run comes to: the ledger's totals per stage, speed, where things are, and a few rows to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.stages.stage import Stage
+from pipelines.store.dataset import read_part
+from pipelines.store.decisions import decided_already
+from pipelines.store.files import Folder
+from pipelines.store.ledger import Entry, totals
+
+#: What a run has made: stage name -> the stage, its directory and the entries of its shards.
+Made = Mapping[str, tuple[Stage, Folder, dict[int, Entry]]]
+
+#: Said wherever the figures of a simulated run are shown.
+SIMULATED = "Simulated: the texts come from a seeded vocabulary, not from a model. For load tests and benchmarks only."
+
+
+def stats(made: Made) -> dict[str, Any]:
+    """The ledger's totals per stage, and what each dedup measured."""
+    result: dict[str, Any] = {}
+    for name, (stage, target, entries) in made.items():
+        result[name] = asdict(totals(entries.values()))
+        if stage.kind == "dedup" and (decided := decided_already(target)) is not None:
+            result[name]["measured"] = decided["stats"]
+    return {"stages": result}
+
+
+def summary(
+    place: Folder, config: Mapping[str, Any], made: Made, *, seconds: float, tokens_per_second: float
+) -> dict[str, Any]:
+    """What ``run`` returns; ``tokens_per_second`` is of this start's generation, engine loading left out."""
+    per_stage = stats(made)["stages"]
+    first, last = next(iter(per_stage)), list(per_stage)[-1]
+    sample = read_part(place.sub("data"), 0).slice(0, 5)
+    shown = [f.name for f in sample.schema if pa.types.is_string(f.type) and f.name != "id"]
+    return {
+        "ok": True,
+        "run": place.url,
+        "recipe": config["recipe"]["name"],
+        "engine": config["engine"]["kind"],
+        "model": config["model"]["name"],
+        "rows_in": per_stage[first]["rows_in"],
+        "rows_accepted": per_stage[last]["items_kept"],
+        "stages": per_stage,
+        "seconds": round(seconds, 1),
+        "tokens_per_second": round(tokens_per_second, 1),
+        "examples": sample.select(["id", *shown]).to_pylist(),
+        "data": place.sub("data").url,
+    }
+
+
+def render(result: Mapping[str, Any]) -> Group:
+    """The summary for a terminal. Texts are shown as they are, without markup or control characters."""
+    ledger = Table(title="ledger", title_justify="left")
+    for column in ("stage", "rows in", "kept", "rejected", "failed", "items kept", "lost to"):
+        ledger.add_column(column, justify="left" if column in ("stage", "lost to") else "right")
+    for name, sums in result["stages"].items():
+        lost = {**sums["items_rejected"], **sums["failed"]}
+        ledger.add_row(
+            name,
+            *(f"{sums[k]:,}" for k in ("rows_in", "rows_kept", "rows_rejected", "rows_failed", "items_kept")),
+            ", ".join(f"{reason} {count:,}" for reason, count in sorted(lost.items(), key=lambda r: -r[1])),
+        )
+    rows = Table(title="a few rows", title_justify="left", show_lines=True)
+    for column in result["examples"][0] if result["examples"] else ():
+        rows.add_column(column)
+    for example in result["examples"]:
+        rows.add_row(*(Text(plain(value)) for value in example.values()))
+    lines = [
+        f"{result['rows_in']:,} rows in, {result['rows_accepted']:,} accepted, {result['seconds']:,} s"
+        + (f", {result['tokens_per_second']:,.0f} tokens/s while generating" if result["tokens_per_second"] else ""),
+        *([SIMULATED] if result["engine"] == "simulated" else []),
+        f"rows     {result['data']}",
+        f"removed  {result['run']}/removed",
+        f"check    nightmill verify {result['run']}",
+    ]
+    if result["examples"]:
+        lines.append(f"ancestry nightmill explain {result['run']} {result['examples'][0]['id']}")
+    return Group(rows, ledger, Text("\n".join(lines)))
+
+
+def plain(value: object, limit: int = 300) -> str:
+    """A value fit for a terminal: control characters shown as such, long texts cut."""
+    text = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in str(value))
+    return text if len(text) <= limit else text[:limit] + "…"

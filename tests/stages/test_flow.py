@@ -1,0 +1,176 @@
+"""A flow over a shard: every row and every item ends in the accounts, whatever the flow does."""
+
+import asyncio
+import json
+
+import pyarrow as pa
+import pytest
+
+from pipelines.engine.llm import Request, Sampling
+from pipelines.errors import CallFailed, EngineDead
+from pipelines.prompts import PromptSet
+from pipelines.rows import Answer, keep, reject
+from pipelines.stages.account import check_columns
+from pipelines.stages.flow import FlowWork
+from pipelines.store.commit import commit, read_side
+from pipelines.store.dataset import Shard
+from pipelines.store.files import folder
+
+PROMPTS = PromptSet("test", {"ask": "Say {{ text }}"})
+
+
+class Scripted:
+    """An engine that answers from a function of the request; the stand-in for a flow's logic only."""
+
+    def __init__(self, answer=lambda request: request.prompt.fields["text"].upper()):
+        self.answer = answer
+        self.requests: list[Request] = []
+
+    async def generate(self, request):
+        self.requests.append(request)
+        await asyncio.sleep(0)
+        text = self.answer(request)
+        reason = "length" if text.endswith("...") else "stop"
+        return [
+            Answer(text, reason, 3, 2, seed=request.seed, n_index=i, prompt_id=request.prompt.prompt_id)
+            for i in range(request.n)
+        ]
+
+
+async def echo(row, llm, prompts):
+    answer = await llm.chat(prompts.render("ask", text=row["text"]))
+    return [keep(answer, said=answer.text)]
+
+
+def run(flow, texts, engine=None, columns=None):
+    work = FlowWork(
+        stage="say",
+        fingerprint="f" * 32,
+        recipe="test",
+        flow=flow,
+        prompts=PROMPTS,
+        columns=columns or {"said": "string"},
+        engine=engine or Scripted(),
+        engine_kind="scripted",
+        model="none",
+        revision=None,
+        sampling=Sampling(),
+        seed=7,
+        overlong="fail",
+        keep_calls=True,
+        rows_in_flight=asyncio.Semaphore(64),
+    )
+    table = pa.table({"id": [f"row{i}" for i in range(len(texts))], "text": texts})
+    return asyncio.run(work.run(Shard(0, ((0, 0, len(texts)),), len(texts)), table))
+
+
+def test_a_kept_item_knows_its_parent_and_how_it_was_made():
+    outcome = run(echo, ["a", "b"])
+    [first, second] = outcome.kept.to_pylist()
+    assert (first["said"], first["parent_ids"], second["parent_ids"]) == ("A", ["row0"], ["row1"])
+    assert first["id"] != second["id"]
+    assert first["provenance"]["prompt_id"] == "test/ask"
+    assert first["provenance"]["finish_reason"] == "stop"
+    assert (outcome.entry.rows_in, outcome.entry.rows_kept, outcome.entry.prompt_tokens) == (2, 2, 6)
+    assert outcome.entry.balanced() is None
+
+
+def test_ids_and_seeds_depend_on_the_row_alone():
+    together, alone = Scripted(), Scripted()
+    ids = dict(zip(["x", "y"], run(echo, ["x", "y"], together).kept["id"].to_pylist(), strict=True))
+    assert run(echo, ["x"], alone).kept["id"].to_pylist() == [ids["x"]]
+    assert alone.requests[0].seed == next(r.seed for r in together.requests if r.prompt.fields["text"] == "x")
+    assert len({r.seed for r in together.requests}) == 2
+
+
+def test_one_row_may_give_several_items_kept_and_rejected():
+    async def split(row, llm, prompts):
+        return [keep(said="yes"), reject("too_short", said="n"), reject("too_short", detail="really")]
+
+    outcome = run(split, ["a", "b"])
+    assert outcome.entry.items_rejected == {"too_short": 4}
+    assert (outcome.entry.rows_kept, outcome.entry.rows_rejected, outcome.entry.items_made) == (2, 0, 6)
+
+
+def test_a_row_whose_items_are_all_rejected_or_that_has_none_is_rejected():
+    async def nothing(row, llm, prompts):
+        return [] if row["text"] == "a" else [reject("bad")]
+
+    entry = run(nothing, ["a", "b"]).entry
+    assert (entry.rows_rejected, entry.items_rejected) == (2, {"no_items": 1, "bad": 1})
+
+
+def test_an_answer_cut_by_max_tokens_is_never_kept():
+    outcome = run(echo, ["a", "b..."])
+    assert outcome.entry.items_rejected == {"cut_by_max_tokens": 1}
+    assert outcome.sides["rejected"]["said"].to_pylist() == ["B..."]
+
+
+def test_a_flow_that_raises_is_a_failed_row_with_the_exact_request(tmp_path):
+    async def breaks(row, llm, prompts):
+        await llm.chat(prompts.render("ask", text=row["text"]))
+        if row["text"] == "b":
+            raise ZeroDivisionError("by zero")
+        return [keep(said=row["text"])]
+
+    outcome = run(breaks, ["a", "b"])
+    [failed] = outcome.sides["failed"].to_pylist()
+    assert (failed["row_id"], failed["stage"], failed["error"]) == ("row1", "say", "ZeroDivisionError")
+    assert "test_flow.py" in failed["message"]
+    assert json.loads(failed["request"])["messages"] == [{"role": "user", "content": "Say b"}]
+    entry = commit(folder(str(tmp_path)), outcome)
+    assert read_side(folder(str(tmp_path)), entry, "failed").num_rows == 1
+
+
+def test_a_broken_call_is_counted_by_its_kind():
+    def refuse(request):
+        raise CallFailed("HTTP 500 after 6 tries")
+
+    entry = run(echo, ["a", "b"], Scripted(refuse)).entry
+    assert (entry.rows_failed, entry.failed) == (2, {"call_failed": 2})
+
+
+def test_an_engines_death_is_not_a_rows_failure():
+    def die(request):
+        raise EngineDead("gone")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run(echo, ["a", "b"], Scripted(die))
+    assert caught.group_contains(EngineDead)
+
+
+def test_items_must_fit_the_declared_columns_or_their_row_fails():
+    async def sloppy(row, llm, prompts):
+        return [keep(said={"a": 1, "b": "fine"}.get(row["text"], "x"))] if row["text"] != "c" else [keep(other="x")]
+
+    outcome = run(sloppy, ["a", "b", "c"])
+    assert outcome.kept["said"].to_pylist() == ["fine"]
+    messages = outcome.sides["failed"]["message"].to_pylist()
+    assert "declared string, the flow gave int" in messages[0]
+    assert "undeclared columns ['other'] and lacks ['said']" in messages[1]
+
+
+def test_text_that_utf8_cannot_hold_is_mended_and_kept():
+    async def surrogate(row, llm, prompts):
+        return [keep(said=json.loads('"\\ud83d and \\u00e9"'))]
+
+    assert run(surrogate, ["a"]).kept["said"].to_pylist() == ["? and é"]
+
+
+def test_every_call_and_answer_is_on_record():
+    async def twice(row, llm, prompts):
+        first = await llm.chat(prompts.render("ask", text="one"))
+        answers = await llm.sample(prompts.render("ask", text="two"), 2, temperature=0.0)
+        return [keep(first, said=answers[1].text)]
+
+    calls = run(twice, ["a"]).sides["calls"].to_pylist()
+    assert [(c["call"], c["answers"]) for c in calls] == [(0, ["ONE"]), (1, ["TWO", "TWO"])]
+    assert json.loads(calls[0]["prompt"]) == [["user", "Say one"]]
+
+
+def test_columns_are_checked_before_anything_starts():
+    check_columns("say", {"said": "string", "score": "float", "tags": "list[string]"})
+    with pytest.raises(Exception, match=r"recipe\.stages\.say\.columns\.said=text: not a type; use one of string"):
+        check_columns("say", {"said": "text"})
+    with pytest.raises(Exception, match="Nightmill's own"):
+        check_columns("say", {"id": "string"})

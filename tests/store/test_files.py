@@ -1,0 +1,50 @@
+"""Publishing a file: exactly one of many writers wins, and readers never see a part of one."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pipelines.errors import UserError
+from pipelines.store.files import folder
+
+
+@pytest.fixture(params=["disk", "s3"])
+def place(request, tmp_path):
+    if request.param == "disk":
+        return folder(str(tmp_path / "run = {1}, [a]"))
+    return folder(request.getfixturevalue("s3_bucket") + "/run")
+
+
+def test_one_of_many_creators_wins(place):
+    with ThreadPoolExecutor(8) as threads:
+        won = list(threads.map(lambda i: place.create("part", b"%d" % i), range(16)))
+    assert sum(won) == 1
+    assert place.read("part") == b"%d" % won.index(True)
+
+
+def test_replace_read_list_remove(place):
+    place.replace("a.json", b"1")
+    place.replace("a.json", b"2")
+    place.sub("stages").sub("1-x").create("part", b"")
+    assert place.read("a.json") == b"2"
+    assert (place.names(), place.folders(), place.sub("stages").folders()) == (
+        ["a.json"],
+        ["stages"],
+        ["1-x"],
+    )
+    place.remove("a.json")
+    place.remove("a.json")
+    assert place.names() == []
+    with pytest.raises(FileNotFoundError):
+        place.read("a.json")
+    with place.sub("stages").sub("1-x").open("part") as file:
+        assert file.read() == b""
+
+
+def test_an_absent_folder_is_empty(place):
+    assert place.sub("nothing").names() == place.sub("nothing").folders() == []
+
+
+def test_a_run_cannot_live_on_a_hub():
+    with pytest.raises(UserError, match="hf://"):
+        folder("hf://datasets/x/y")

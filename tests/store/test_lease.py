@@ -1,0 +1,72 @@
+"""One driver per run: a living one is respected, a dead one's lease is taken over, and the numbers only rise."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from pipelines.errors import RunStopped, UserError
+from pipelines.store.files import folder
+from pipelines.store.lease import EXPIRES_S, Owner, acquire, holder
+
+
+def test_a_lease_that_was_let_go_is_free(tmp_path):
+    run = folder(str(tmp_path))
+    with acquire(run) as first:
+        assert first.number == 1
+    assert holder(run) is None
+    with acquire(run) as second:
+        assert (second.number, second.took_over) == (2, None)
+
+
+def test_a_living_driver_is_respected_by_name(tmp_path):
+    run = folder(str(tmp_path))
+    with acquire(run):
+        assert holder(run).owner == Owner.me()
+        with pytest.raises(UserError, match=rf"pid {Owner.me().pid} .* is running in this directory"):
+            acquire(run)
+
+
+def test_a_killed_drivers_lease_is_taken_over_at_once(tmp_path):
+    script = (
+        "import os, sys, signal; from pipelines.store.files import folder; from pipelines.store.lease import acquire\n"
+        "acquire(folder(sys.argv[1])).__enter__(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False).returncode == -9
+    run = folder(str(tmp_path))
+    assert holder(run) is None
+    with acquire(run) as lease:
+        assert lease.number == 2
+        assert "died without letting go" in lease.took_over
+
+
+def remote(tmp_path, age: float) -> None:
+    run = folder(str(tmp_path))
+    with acquire(run) as lease:
+        record = replace(lease._record, owner=replace(Owner.me(), host="another-node"))
+        content = json.loads(record.content())
+        content["heartbeat"] -= age
+    run.sub("lease").replace("00001.json", json.dumps(content).encode())
+
+
+def test_a_remote_driver_is_respected_until_its_lease_expires(tmp_path):
+    remote(tmp_path, age=EXPIRES_S - 60)
+    with pytest.raises(UserError, match=r"another-node.*expires in (59|60) s"):
+        acquire(folder(str(tmp_path)))
+
+
+def test_a_silent_remote_drivers_lease_is_taken_over(tmp_path):
+    remote(tmp_path, age=EXPIRES_S + 1)
+    with acquire(folder(str(tmp_path))) as lease:
+        assert "no heartbeat" in lease.took_over
+
+
+def test_the_older_driver_learns_that_it_was_replaced(tmp_path):
+    run = folder(str(tmp_path))
+    with acquire(run) as old:
+        record = replace(old._record, number=2)
+        run.sub("lease").create("00002.json", record.content())
+        with pytest.raises(RunStopped, match="taken over as number 2"):
+            old.check()
