@@ -13,129 +13,12 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
 from typing import Any, NoReturn, TextIO
 
 from pipelines.errors import RunStopped, UserError
-
-
-@dataclass(frozen=True)
-class Option:
-    """An ordinary option of a verb; ``takes`` names its value, or is None for a switch."""
-
-    name: str
-    doc: str
-    short: str = ""
-    takes: str | None = None
-    choices: tuple[str, ...] = ()
-
-    @property
-    def flags(self) -> str:
-        """The option as usage shows it."""
-        shown = ", ".join(filter(None, (self.short, self.name)))
-        return f"{shown} {self.takes}" if self.takes else shown
-
-
-@dataclass(frozen=True)
-class Verb:
-    """A verb: the function that does it, the one that shows its result, and what it takes.
-
-    ``function`` and ``render`` are ``module:name``, imported when called. A verb that composes takes overrides and gets
-    the configuration; ``needs`` are the keys that must be set. The others get their positionals and options.
-    """
-
-    summary: str
-    usage: str
-    function: str
-    render: str
-    examples: tuple[str, ...]
-    composes: bool = False
-    needs: tuple[str, ...] = ()
-    positionals: tuple[str, ...] = ()
-    options: tuple[Option, ...] = ()
-
-
-VERBS: Mapping[str, Verb] = {
-    "run": Verb(
-        "run a recipe, or go on with a run that stopped; -m runs every point of a sweep",
-        "run KEY=VALUE ...",
-        "pipelines.run:run",
-        "pipelines.run:render",
-        (
-            "run recipe=text_to_persona input=SEEDS.parquet text_column=text output=runs/personas",
-            "run recipe=text_to_persona input=SEEDS.parquet output=runs/personas retry=failed",
-            "run recipe=text_to_persona input=s3://bucket/*.parquet output=s3://bucket/run engine=vllm_gpu model=qwen2.5_7b",
-            "run -m recipe=text_to_persona input=SEEDS.parquet output=runs/sweep recipe.granularity=coarse,fine",
-        ),
-        composes=True,
-        needs=("recipe", "input", "output"),
-        options=(Option("--multirun", "a sweep: key=a,b runs a point each, in OUTPUT/points/NNN", short="-m"),),
-    ),
-    "preview": Verb(
-        "show a few rows: rendered prompt, answer, tokens",
-        "preview KEY=VALUE ...",
-        "pipelines.verbs.preview:preview",
-        "pipelines.verbs.preview:render",
-        ("preview recipe=text_to_persona input=SEEDS.parquet rows=3",),
-        composes=True,
-        needs=("recipe", "input"),
-    ),
-    "plan": Verb(
-        "forecast rows, calls and tokens before anything runs",
-        "plan KEY=VALUE ...",
-        "pipelines.verbs.plan:plan",
-        "pipelines.verbs.plan:render",
-        ("plan recipe=text_to_persona input=SEEDS.parquet rows=1000000",),
-        composes=True,
-        needs=("recipe", "input"),
-    ),
-    "doctor": Verb(
-        "say what would fail here, and the fix",
-        "doctor [KEY=VALUE ...]",
-        "pipelines.verbs.doctor:doctor",
-        "pipelines.verbs.doctor:render",
-        ("doctor", "doctor engine=vllm_gpu model=llama3.1_70b output=runs/personas"),
-        composes=True,
-    ),
-    "status": Verb(
-        "show how far a run is",
-        "status RUN",
-        "pipelines.verbs.status:status",
-        "pipelines.verbs.status:render",
-        ("status runs/personas",),
-        positionals=("RUN",),
-    ),
-    "verify": Verb(
-        "prove from the files alone that every row and item is accounted for",
-        "verify RUN",
-        "pipelines.store.verify:verify",
-        "pipelines.verbs.verify:render",
-        ("verify runs/personas",),
-        positionals=("RUN",),
-    ),
-    "explain": Verb(
-        "show a row's ancestry: seed, prompts, answers",
-        "explain RUN ROW_ID",
-        "pipelines.verbs.explain:explain",
-        "pipelines.verbs.explain:render",
-        ("explain runs/personas 6f0c1d5e2b7a49f08d3c5a7e9b1f2d40",),
-        positionals=("RUN", "ROW_ID"),
-    ),
-    "export": Verb(
-        "write the final rows in another layout",
-        "export RUN",
-        "pipelines.verbs.export:export",
-        "pipelines.verbs.export:render",
-        ("export runs/personas --format jsonl --to personas.jsonl",),
-        positionals=("RUN",),
-        options=(
-            Option("--format", "jsonl or parquet [jsonl]", takes="FORMAT", choices=("jsonl", "parquet")),
-            Option("--to", "file or folder to write; by default beside the run's data", takes="PATH"),
-        ),
-    ),
-}
+from pipelines.face.verbs import VERBS, Verb
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -171,7 +54,7 @@ def _command(arguments: list[str], as_json: bool, out: TextIO) -> int:
 
             print(f"nightmill {__version__}", file=out)
             return 0
-        from pipelines.usage import general
+        from pipelines.face.usage import general
 
         asked = not rest or "-h" in rest or "--help" in rest
         if not asked:
@@ -180,7 +63,7 @@ def _command(arguments: list[str], as_json: bool, out: TextIO) -> int:
         return 0 if rest else 2
     verb = VERBS[name]
     if "-h" in rest or "--help" in rest:
-        from pipelines.usage import of_verb
+        from pipelines.face.usage import of_verb
 
         print(of_verb(verb), end="", file=out)
         return 0
@@ -223,7 +106,7 @@ def _verb(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
         if word.startswith(("-", "~")) or "=" in word or after_option:
             continue
         if word not in VERBS:
-            from pipelines.overrides import did_you_mean, nearest
+            from pipelines.face.overrides import did_you_mean, nearest
 
             near = did_you_mean(nearest(word, VERBS), f"verbs are {', '.join(VERBS)}")
             raise UserError(f"{word}: no such verb; {near}")
@@ -254,7 +137,7 @@ def _parsed(name: str, verb: Verb, arguments: list[str]) -> dict[str, Any]:
         parser.add_argument(positional.lower(), metavar=positional)
     given, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:
-        from pipelines.overrides import did_you_mean, nearest
+        from pipelines.face.overrides import did_you_mean, nearest
 
         legal = ["--json", "--help", *(option.name for option in verb.options)]
         near = did_you_mean(nearest(unknown[0], legal), f"{name} takes {', '.join(legal)}")

@@ -64,7 +64,7 @@ class Progress:
     def show(self, live: Mapping[str, int]) -> None:
         """Draw the state; ``live`` are the actors' own counts (rows finished but not committed yet, tokens)."""
         now = time.monotonic()
-        self._window.append((now, live.get("rows", 0), live.get("completion_tokens", 0)))
+        self._window.append((now, live.get("rows", 0), live.get("tokens", 0)))
         while now - self._window[0][0] > WINDOW_S:
             self._window.popleft()
         if self._status is not None:

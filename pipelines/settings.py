@@ -31,6 +31,7 @@ def at_least(least: float) -> Rule:
 ABOVE_ZERO = Rule("above 0", lambda value: value > 0)
 SHARE = Rule("from 0 to 1", lambda value: 0 <= value <= 1)
 SHARE_ABOVE_ZERO = Rule("above 0 and at most 1", lambda value: 0 < value <= 1)
+NO_LIMIT_OR_ONE = Rule("-1 or at least 1", lambda value: value == -1 or value >= 1)
 NOT_EMPTY = Rule("not empty", lambda value: value not in ("", []))
 
 
@@ -42,7 +43,7 @@ def only(value: str) -> Rule:
 def key(doc: str, default: Any = MISSING, rule: Rule | None = None, *, literal: bool = False) -> Any:
     """A documented configuration key; mutable defaults are copied.
 
-    A ``literal`` key holds a path, a URL or a name: on the command line its value is taken as it stands, commas and all.
+    A ``literal`` key holds a path, a URL or a name: on the command line its value is taken as it stands.
     """
     metadata = {"doc": doc, "rule": rule, "literal": literal}
     if isinstance(default, (list, dict)):
@@ -97,7 +98,7 @@ class Model:
     """Group ``model`` (data): which weights answer."""
 
     name: str = key("name of the preset, recorded in provenance")
-    weights: str = key("a hub id, a local path, or `packaged:NAME` for weights that a Python package ships", literal=True)
+    weights: str = key("a hub id, a local path, or `packaged:NAME` for weights of a Python package", literal=True)
     revision: str | None = key("revision of the hub id; null takes the newest", None)
     tokenizer: str | None = key("hub id or path of the tokenizer; null takes the weights' own", None, literal=True)
     context: int = key("longest prompt plus answer, in tokens", rule=at_least(16))
@@ -118,9 +119,9 @@ class VllmEngine:
     max_num_seqs: int = key("sequences that one copy decodes at once", 64, at_least(1))
     shard_rows: int = key("rows that a copy does in 1 to 5 minutes; io.shard_rows takes it", 128, at_least(1))
     gpu_memory_utilization: float = key(
-        "share of the device's memory for weights and KV cache; on cpu: of the node's", 0.9, SHARE_ABOVE_ZERO
+        "share of the device's (cpu: node's) memory for weights and cache", 0.9, SHARE_ABOVE_ZERO
     )
-    kv_cache_gib: float | None = key("cpu only: GiB for the KV cache; null derives it from what is free", None, ABOVE_ZERO)
+    kv_cache_gib: float | None = key("cpu only: GiB for the KV cache; null takes what is free", None, ABOVE_ZERO)
     enforce_eager: bool = key("skip graph capture: faster start, slower decoding on GPUs", False)
     max_restarts: int = key("how often a dead copy is replaced before the run stops", 3, at_least(0))
     start_timeout_s: float = key("seconds a copy may take to load before the run stops", 1800.0, ABOVE_ZERO)
@@ -135,11 +136,11 @@ class EndpointEngine:
     kind: str = key("endpoint", "endpoint", only("endpoint"))
     base_url: str = key("address of the server, up to and including /v1", rule=NOT_EMPTY, literal=True)
     served_name: str | None = key("the model's name at the server; null takes model.weights", None, literal=True)
-    api_key_env: str = key("environment variable that holds the key; the key itself is never configured", "OPENAI_API_KEY")
+    api_key_env: str = key("environment variable with the key, which is never configured", "OPENAI_API_KEY")
     replicas: int = key("client actors", 1, at_least(1))
     max_concurrent: int = key("requests in flight per client actor", 64, at_least(1))
     shard_rows: int = key("rows that the server does in 1 to 5 minutes; io.shard_rows takes it", 512, at_least(1))
-    max_retries: int = key("tries again after 429, 5xx or a time-out, with exponential backoff and jitter", 6, at_least(0))
+    max_retries: int = key("tries after 429, 5xx or a time-out, with exponential backoff and jitter", 6, at_least(0))
     backoff_s: float = key("seconds before the first retry; doubles each time, at most 60", 1.0, at_least(0))
     max_restarts: int = key("how often a dead client actor is replaced before the run stops", 3, at_least(0))
     start_timeout_s: float = key("seconds the server may take to answer its first request", 60.0, ABOVE_ZERO)
@@ -157,7 +158,7 @@ class SimulatedEngine:
     latency_s: float = key("median seconds of one answer (log-normal); 0 answers at once", 0.0, at_least(0))
     latency_sigma: float = key("spread of the log-normal latency", 0.3, at_least(0))
     words_mean: int = key("mean words of an answer", 18, at_least(1))
-    accepted: float = key("share of answers that pass every shipped filter and are near-duplicates of nothing", 0.8, SHARE)
+    accepted: float = key("share of answers that pass every shipped filter and are like no other", 0.8, SHARE)
     duplicates: float = key("share of answers that are near-duplicates of others", 0.1, SHARE)
     errors: float = key("share of calls that fail, as a broken engine's would", 0.0, SHARE)
     max_restarts: int = key("how often a dead actor is replaced before the run stops", 3, at_least(0))
@@ -172,7 +173,9 @@ class Sampling:
     temperature: float = key("0 is greedy", 0.7, at_least(0))
     top_p: float = key("nucleus: the smallest set of tokens whose probability reaches this", 1.0, SHARE_ABOVE_ZERO)
     top_k: int = key(
-        "draw among this many likeliest tokens; -1 is no limit", -1, Rule("-1 or at least 1", lambda k: k == -1 or k >= 1)
+        "draw among this many likeliest tokens; -1 is no limit",
+        -1,
+        Rule("-1 or at least 1", lambda k: k == -1 or k >= 1),
     )
     min_p: float = key("drop tokens less likely than this share of the likeliest", 0.0, SHARE)
     repetition_penalty: float = key("above 1 discourages tokens already used", 1.0, ABOVE_ZERO)
@@ -209,9 +212,7 @@ class Embedding:
 
     enabled: bool = key("false skips the stage", True)
     threshold: float = key("cosine similarity above which a row is a duplicate", 0.9, SHARE_ABOVE_ZERO)
-    encoder: str = key(
-        "hub id, path, `packaged:NAME`, or `simulated` (load tests only)", "packaged:all-minilm-l6-v2", literal=True
-    )
+    encoder: str = key("hub id, path, `packaged:NAME` or `simulated`", "packaged:all-minilm-l6-v2", literal=True)
     batch_size: int = key("texts encoded at once", 64, at_least(1))
 
 
@@ -227,10 +228,8 @@ class Dedup:
 class Cluster:
     """Group ``cluster`` (runtime): where the run's Ray lives."""
 
-    address: str | None = key(
-        "null starts Ray here, or joins the cluster that submitted the job; else host:port", None, literal=True
-    )
-    num_cpus: int | None = key("CPUs that a Ray started here declares; null takes what the machine has", None, at_least(1))
+    address: str | None = key("host:port; null starts Ray here, or joins the cluster of the job", None, literal=True)
+    num_cpus: int | None = key("CPUs of a Ray started here; null takes what the machine has", None, at_least(1))
     object_store_gib: float = key("shared memory of a Ray started here, in GiB", 0.3, ABOVE_ZERO)
 
 
@@ -239,7 +238,7 @@ class Io:
     """Group ``io``: shards and files (runtime, but frozen for a stage when it first starts)."""
 
     shard_rows: int = key("rows a shard: the unit of commit, retry and resume; the engine's option knows a good size")
-    shards_in_flight: int = key("shards one engine actor works on at once, so that one's tail hides behind the next", 4, at_least(1))
+    shards_in_flight: int = key("shards at once on an engine actor: one's tail hides behind the next", 4, at_least(1))
     bulk_rows: int = key("rows a shard of stages that ask no model (seeds, filters, dedup)", 16384, at_least(1))
     wave_shards: int = key("shards handed to Ray Data at a time", 4000, at_least(1))
     rows_per_file: int = key("rows of a file in data/", 1_000_000, at_least(1))
@@ -248,13 +247,11 @@ class Io:
 
 @dataclass
 class Recipe:
-    """Group ``recipe`` (data): an ordered list of stages; each recipe file adds its own knobs by a schema of its own."""
+    """Group ``recipe`` (data): an ordered list of stages; knobs.py adds each recipe's own keys."""
 
     name: str = key("name of the recipe")
     scale: Scale = key("paper or small: published sizes, or minutes on 2 cores with the same steps", Scale.paper)
-    overlong: Overlong = key(
-        "trim (cut the field a flow names) or fail (quarantine the row) when a prompt does not fit", Overlong.trim
-    )
+    overlong: Overlong = key("prompts that do not fit: trim (cut the flow's field) or fail (the row)", Overlong.trim)
     stages: dict[str, Any] = key("stages in order: name -> {flow | filters | dedup settings}", {})
 
 
@@ -262,18 +259,16 @@ class Recipe:
 class Root:
     """The root of a run's configuration."""
 
-    input: Any = key(
-        "seeds: a path, glob or URL, or a [list,of,them]; a folder is read whole", rule=NOT_EMPTY, literal=True
-    )
+    input: Any = key("seeds: a path, glob, URL or [list,of,them]; a folder is read whole", rule=NOT_EMPTY, literal=True)
     text_column: str = key("column that holds the seed's text", "text", NOT_EMPTY, literal=True)
-    id_column: str | None = key("column whose value is the row's id; null hashes the text", None, NOT_EMPTY, literal=True)
+    id_column: str | None = key("column with the row's id; null hashes the text", None, NOT_EMPTY, literal=True)
     limit: int | None = key("take only the first N input rows, in manifest order", None, at_least(1))
     rows: int | None = key("only plan (the size to forecast) and preview (how many to show)", None, at_least(1))
     output: str = key("run directory; of a sweep, its root", rule=NOT_EMPTY, literal=True)
     seed: int = key("seed of everything drawn at random", 0)
     retry: Retry | None = key("failed: run the quarantined rows again", None)
     redo: Redo | None = key("changed: redo the stages whose settings changed, and those after them", None)
-    max_failed: float = key("share of failed rows (from 100 rows on) above which the run stops", 0.5, SHARE_ABOVE_ZERO)
+    max_failed: float = key("share of failed rows (from 100 on) above which the run stops", 0.5, SHARE_ABOVE_ZERO)
     recipe: Any = key("what the data is")
     model: Model = field(default_factory=Model)
     engine: Any = key("how it is run")

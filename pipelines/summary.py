@@ -60,16 +60,6 @@ def summary(
 
 def render(result: Mapping[str, Any]) -> Group:
     """The summary for a terminal. Texts are shown as they are, without markup or control characters."""
-    ledger = Table(title="ledger", title_justify="left")
-    for column in ("stage", "rows in", "kept", "rejected", "failed", "items kept", "lost to"):
-        ledger.add_column(column, justify="left" if column in ("stage", "lost to") else "right")
-    for name, sums in result["stages"].items():
-        lost = {**sums["items_rejected"], **sums["failed"]}
-        ledger.add_row(
-            name,
-            *(f"{sums[k]:,}" for k in ("rows_in", "rows_kept", "rows_rejected", "rows_failed", "items_kept")),
-            ", ".join(f"{reason} {count:,}" for reason, count in sorted(lost.items(), key=lambda r: -r[1])),
-        )
     rows = Table(title="a few rows", title_justify="left", show_lines=True)
     for column in result["examples"][0] if result["examples"] else ():
         rows.add_column(column)
@@ -85,7 +75,28 @@ def render(result: Mapping[str, Any]) -> Group:
     ]
     if result["examples"]:
         lines.append(f"ancestry nightmill explain {result['run']} {result['examples'][0]['id']}")
-    return Group(rows, ledger, Text("\n".join(lines)))
+    return Group(rows, ledger_table(result["stages"]), Text("\n".join(lines)))
+
+
+def ledger_table(stages: Mapping[str, Mapping[str, Any]]) -> Table:
+    """The ledger's totals, a row a stage, with what was lost to what."""
+    table = Table(title="ledger", title_justify="left")
+    for column in ("stage", "rows in", "kept", "rejected", "failed", "items kept", "lost to"):
+        table.add_column(column, justify="left" if column in ("stage", "lost to") else "right")
+    for name, sums in stages.items():
+        counts = (f"{sums[k]:,}" for k in ("rows_in", "rows_kept", "rows_rejected", "rows_failed", "items_kept"))
+        table.add_row(Text(name), *counts, losses(sums))
+    return table
+
+
+def losses(sums: Mapping[str, Any]) -> Text:
+    """Reasons of rejected items and errors of failed rows with their counts, the commonest first.
+
+    An error counts once for every try, so errors may add up to more than the failed rows that still wait.
+    """
+    lost = {**sums["items_rejected"], **sums["failed"]}
+    named = (f"{plain(reason)} {count:,}" for reason, count in sorted(lost.items(), key=lambda r: -r[1]))
+    return Text(", ".join(named))
 
 
 def plain(value: object, limit: int = 300) -> str:

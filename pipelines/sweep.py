@@ -25,10 +25,12 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from pipelines.compose import LAUNCHER, compose, points_of, register
+from pipelines.compose import compose
 from pipelines.errors import RunStopped, UserError
-from pipelines.groups import conf_dir
-from pipelines.overrides import quoted
+from pipelines.face.asked import points_of
+from pipelines.face.groups import conf_dir
+from pipelines.face.hydra_home import LAUNCHER, register
+from pipelines.face.overrides import quoted
 
 log = logging.getLogger(__name__)
 

@@ -15,6 +15,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from pipelines.verbs.known_bad import KNOWN_BAD
+
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = (ROOT / "scripts" / "requirements-cpu.txt").read_text().splitlines()
 LOCKED = [line for line in LOCK if line and not line.startswith("#")]
@@ -67,6 +69,11 @@ def test_ray_and_vllm_have_upper_bounds() -> None:
     assert Version("0.34") not in vllm.specifier
     assert PINS["ray"] in CORE["ray"].specifier
     assert Version("2.61") not in CORE["ray"].specifier
+
+
+def test_the_lock_holds_no_pair_that_doctor_warns_of() -> None:
+    pins = {name: str(version) for name, version in PINS.items()} | {"torch": f"{PINS['torch']}+cpu"}
+    assert [seen for bad in KNOWN_BAD if (seen := bad.seen(pins))] == []
 
 
 def test_only_the_gpu_extra_brings_torch_or_vllm() -> None:

@@ -29,7 +29,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment that sees this one's packages but not the checkout: a .pth in a folder a .pth names is not read."""
+    """An environment that sees the packages of this one but not the checkout, which only a .pth of this one names."""
     home = tmp_path_factory.mktemp("environment")
     call([sys.executable, "-m", "venv", "--without-pip", home], home)
     folder = home / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"

@@ -7,23 +7,20 @@ order of the input. Every edge was verified against the exact similarity; nothin
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
-from pipelines.dedup.kernels import kernel, overlap
-
-Ints = NDArray[np.int64]
+from pipelines.dedup.kernels import I64, U64, kernel, overlap
 
 
 @kernel
 def same_sets(
-    prints: NDArray[np.uint64],
-    order: Ints,
-    hashes: NDArray[np.uint64],
-    starts: Ints,
-    sizes: Ints,
-) -> Ints:
+    prints: U64,
+    order: I64,
+    hashes: U64,
+    starts: I64,
+    sizes: I64,
+) -> I64:
     """The first row with the same set, for every row; -1 for empty sets. ``order`` sorts ``prints`` stably."""
     first = np.full(len(order), -1, np.int64)
     leader = -1
@@ -42,7 +39,7 @@ def same_sets(
 
 
 @kernel
-def _root(parent: Ints, x: int) -> int:
+def _root(parent: I64, x: int) -> int:
     while parent[x] != x:
         parent[x] = parent[parent[x]]
         x = parent[x]
@@ -51,14 +48,14 @@ def _root(parent: Ints, x: int) -> int:
 
 @kernel
 def join_band(
-    keys: NDArray[np.uint64],
-    order: Ints,
-    hashes: NDArray[np.uint64],
-    starts: Ints,
-    sizes: Ints,
+    keys: U64,
+    order: I64,
+    hashes: U64,
+    starts: I64,
+    sizes: I64,
     threshold: float,
-    parent: Ints,
-    edges: Ints,
+    parent: I64,
+    edges: I64,
     count: int,
 ) -> tuple[int, int]:
     """Verify the pairs that one band proposes and add to ``edges`` those that join two components.
@@ -124,7 +121,7 @@ def join_band(
     return count, verified
 
 
-def keepers(rows: int, edges: Ints) -> tuple[Ints, Ints]:
+def keepers(rows: int, edges: I64) -> tuple[I64, I64]:
     """Keeper and neighbour of every row, from the edges (pairs of positions, shape (edges, 2)) that join clusters.
 
     Returns:
@@ -148,5 +145,5 @@ def keepers(rows: int, edges: Ints) -> tuple[Ints, Ints]:
     return keeper, via
 
 
-def _graph(x: Ints, y: Ints, nodes: int) -> csr_array:
+def _graph(x: I64, y: I64, nodes: int) -> csr_array:
     return csr_array((np.ones(len(x), np.int8), (x, y)), shape=(nodes, nodes))

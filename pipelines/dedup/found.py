@@ -81,5 +81,7 @@ def id_order(ids: pa.Array) -> pa.Array:
     twice = pc.equal(ordered.slice(1), ordered.slice(0, max(len(ordered) - 1, 0)))
     if pc.any(twice).as_py():
         first = ordered[pc.index(twice, True).as_py()].as_py()
-        raise UserError(f"id {first!r} occurs more than once; ids must be unique, so leave id_column unset or mend them")
+        raise UserError(
+            f"id {first!r} occurs more than once; ids must be unique, so leave id_column unset or mend them"
+        )
     return order

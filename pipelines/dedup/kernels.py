@@ -15,6 +15,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., Any])
+U8 = NDArray[np.uint8]
+U32 = NDArray[np.uint32]
+U64 = NDArray[np.uint64]
+I64 = NDArray[np.int64]
 
 FNV_OFFSET = np.uint64(0xCBF29CE484222325)
 FNV_PRIME = np.uint64(0x100000001B3)
@@ -48,7 +52,7 @@ def fmix64(h: np.uint64) -> np.uint64:
 
 
 @kernel
-def _white(text: NDArray[np.uint8], i: int, end: int) -> int:
+def _white(text: U8, i: int, end: int) -> int:
     """Bytes of the white-space character (as in ``str.split``) that starts at ``i``; 0 when none does."""
     c = text[i]
     if c <= 0x20:
@@ -70,7 +74,7 @@ def _white(text: NDArray[np.uint8], i: int, end: int) -> int:
 
 
 @kernel
-def _words(text: NDArray[np.uint8], begin: int, end: int, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> int:
+def _words(text: U8, begin: int, end: int, starts: I64, ends: I64) -> int:
     """Write where each word of ``text[begin:end]`` starts and ends; returns how many there are."""
     count = 0
     inside = False
@@ -94,7 +98,7 @@ def _words(text: NDArray[np.uint8], begin: int, end: int, starts: NDArray[np.int
 
 
 @kernel
-def _sort(values: NDArray[np.uint64]) -> None:
+def _sort(values: U64) -> None:
     """Ascending order in place; by insertion where that beats the general sort."""
     if len(values) > 48:
         values.sort()
@@ -109,9 +113,7 @@ def _sort(values: NDArray[np.uint64]) -> None:
 
 
 @kernel
-def shingle_sets(
-    text: NDArray[np.uint8], offsets: NDArray[np.int64], n: int
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def shingle_sets(text: U8, offsets: I64, n: int) -> tuple[U64, I64]:
     """Sets of hashed word n-grams of the rows ``text[offsets[i]:offsets[i + 1]]``.
 
     Returns:
@@ -154,9 +156,7 @@ def shingle_sets(
 
 
 @kernel
-def _sign(
-    hashes: NDArray[np.uint64], start: int, size: int, a: NDArray[np.uint32], b: NDArray[np.uint32], out: NDArray[np.uint32]
-) -> None:
+def _sign(hashes: U64, start: int, size: int, a: U32, b: U32, out: U32) -> None:
     """One affine32 signature: the least value of ``a * fmix32(h) + b`` modulo 2^32, for every permutation."""
     for p in range(len(out)):
         out[p] = np.uint32(0xFFFFFFFF)
@@ -168,12 +168,12 @@ def _sign(
 
 @kernel
 def signatures(
-    hashes: NDArray[np.uint64],
-    starts: NDArray[np.int64],
-    sizes: NDArray[np.int64],
-    a: NDArray[np.uint32],
-    b: NDArray[np.uint32],
-) -> NDArray[np.uint32]:
+    hashes: U64,
+    starts: I64,
+    sizes: I64,
+    a: U32,
+    b: U32,
+) -> U32:
     """MinHash signatures, one row a set."""
     out = np.empty((len(starts), len(a)), np.uint32)
     for row in range(len(starts)):
@@ -183,13 +183,13 @@ def signatures(
 
 @kernel
 def band_keys(
-    hashes: NDArray[np.uint64],
-    starts: NDArray[np.int64],
-    sizes: NDArray[np.int64],
-    a: NDArray[np.uint32],
-    b: NDArray[np.uint32],
+    hashes: U64,
+    starts: I64,
+    sizes: I64,
+    a: U32,
+    b: U32,
     bands: int,
-) -> NDArray[np.uint64]:
+) -> U64:
     """One 64-bit key for every band (first axis) and set (second); only sets that agree in a whole band share one."""
     width = len(a) // bands
     out = np.empty((bands, len(starts)), np.uint64)
@@ -206,9 +206,7 @@ def band_keys(
 
 
 @kernel
-def fingerprints(
-    hashes: NDArray[np.uint64], starts: NDArray[np.int64], sizes: NDArray[np.int64]
-) -> NDArray[np.uint64]:
+def fingerprints(hashes: U64, starts: I64, sizes: I64) -> U64:
     """One hash a set, equal for equal sets; 0 only for the empty set."""
     out = np.zeros(len(starts), np.uint64)
     for row in range(len(starts)):
@@ -221,9 +219,7 @@ def fingerprints(
 
 
 @kernel
-def overlap(
-    hashes: NDArray[np.uint64], starts: NDArray[np.int64], sizes: NDArray[np.int64], x: int, y: int
-) -> int:
+def overlap(hashes: U64, starts: I64, sizes: I64, x: int, y: int) -> int:
     """Size of the intersection of two sets."""
     i, j = starts[x], starts[y]
     i_end, j_end = i + sizes[x], j + sizes[y]
@@ -242,15 +238,33 @@ def overlap(
 
 @kernel
 def jaccard(
-    hashes: NDArray[np.uint64],
-    starts: NDArray[np.int64],
-    sizes: NDArray[np.int64],
-    xs: NDArray[np.int64],
-    ys: NDArray[np.int64],
+    hashes: U64,
+    starts: I64,
+    sizes: I64,
+    xs: I64,
+    ys: I64,
 ) -> NDArray[np.float64]:
     """Exact Jaccard similarity of each pair of sets (not both empty)."""
     out = np.empty(len(xs), np.float64)
     for k in range(len(xs)):
         common = overlap(hashes, starts, sizes, xs[k], ys[k])
         out[k] = common / (sizes[xs[k]] + sizes[ys[k]] - common)
+    return out
+
+
+@kernel
+def sign_sums(hashes: U64, starts: I64, sizes: I64, dimensions: int) -> NDArray[np.float32]:
+    """For each set the sum of its members' vectors of +1 and -1, drawn from their hashes, scaled to length 1."""
+    out = np.zeros((len(starts), dimensions), np.float32)
+    for row in range(len(starts)):
+        total = out[row]
+        for i in range(starts[row], starts[row] + sizes[row]):
+            bits = hashes[i]
+            for d in range(dimensions):
+                if d % 64 == 0:
+                    bits = fmix64(bits + np.uint64(0x9E3779B97F4A7C15))
+                total[d] += np.float32(1) if (bits >> np.uint64(d % 64)) & np.uint64(1) else np.float32(-1)
+        length = np.sqrt(np.dot(total, total))
+        if length > 0:
+            total /= length
     return out

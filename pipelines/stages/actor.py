@@ -15,10 +15,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.engine.kinds import open_engine
-from pipelines.engine.llm import Engine, Sampling
+from pipelines.engine.llm import Engine
 from pipelines.errors import EngineDead, RunStopped, UserError
-from pipelines.prompts import PromptSet
-from pipelines.stages.flow import FlowWork
+from pipelines.stages.flow import FlowWork, flow_work
 from pipelines.stages.sift import decided, filtered
 from pipelines.stages.stage import Job, bind
 from pipelines.store.commit import Outcome, commit
@@ -123,30 +122,8 @@ class ShardActor:
             raise RunStopped(f"stage {job.stage.name} asks a model, but its actor has no engine")
         key = f"{job.run}/{job.target}"
         if key not in self._flows:
-            self._flows[key] = self._bound(job, engine)
+            self._flows[key] = flow_work(job.config, job.stage, engine, self._in_flight, self._progress)
         return self._flows[key]
-
-    def _bound(self, job: Job, engine: Engine) -> FlowWork:
-        config, stage = job.config, job.stage
-        sampling = {**config["sampling"], "stop": tuple(config["sampling"]["stop"])}
-        return FlowWork(
-            stage=stage.name,
-            fingerprint=stage.fingerprint,
-            recipe=config["recipe"]["name"],
-            flow=bind(stage.node["flow"]),
-            prompts=PromptSet(**config["prompt"]),
-            columns=stage.node["columns"],
-            engine=engine,
-            engine_kind=config["engine"]["kind"],
-            model=config["model"]["name"],
-            revision=config["model"]["revision"],
-            sampling=Sampling(**sampling),
-            seed=config["seed"],
-            overlong=config["recipe"]["overlong"],
-            keep_calls=config["io"]["keep_calls"],
-            rows_in_flight=self._in_flight,
-            progress=self._progress,
-        )
 
 
 def _already(target: Folder, index: int) -> Entry | None:

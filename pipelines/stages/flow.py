@@ -22,6 +22,7 @@ from pipelines.errors import EngineDead, RowFailed
 from pipelines.prompts import PromptSet
 from pipelines.rows import Item, Row, item_id
 from pipelines.stages.account import FAILED, ItemColumns, RowDone, calls_table, checked, failure
+from pipelines.stages.stage import Stage, bind
 from pipelines.store.commit import Outcome, new_attempt
 from pipelines.store.dataset import Shard
 from pipelines.store.ledger import Entry
@@ -157,6 +158,34 @@ class FlowWork:
             "trimmed": answer.trimmed,
             "logprobs": answer.logprobs,
         }
+
+
+def flow_work(
+    config: Mapping[str, Any],
+    stage: Stage,
+    engine: Engine,
+    rows_in_flight: asyncio.Semaphore,
+    progress: Counter[str] | None = None,
+) -> FlowWork:
+    """The work of a flow stage as a composed configuration describes it, on ``engine``."""
+    return FlowWork(
+        stage=stage.name,
+        fingerprint=stage.fingerprint,
+        recipe=config["recipe"]["name"],
+        flow=bind(stage.node["flow"]),
+        prompts=PromptSet(**config["prompt"]),
+        columns=stage.node["columns"],
+        engine=engine,
+        engine_kind=config["engine"]["kind"],
+        model=config["model"]["name"],
+        revision=config["model"]["revision"],
+        sampling=Sampling(**{**config["sampling"], "stop": tuple(config["sampling"]["stop"])}),
+        seed=config["seed"],
+        overlong=config["recipe"]["overlong"],
+        keep_calls=config["io"]["keep_calls"],
+        rows_in_flight=rows_in_flight,
+        progress=Counter() if progress is None else progress,
+    )
 
 
 def _marked(item: Item) -> Item:

@@ -18,11 +18,13 @@ from typing import Any
 
 import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, RayError, RayTaskError
+from ray.util.placement_group import placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from pipelines.engine.resources import Placement, place
 from pipelines.errors import RunStopped, UserError
 from pipelines.rows import digest
 from pipelines.stages.actor import ShardActor
-from pipelines.stages.placement import Placement, place
 from pipelines.stages.stage import Job
 from pipelines.store.dataset import Shard
 
@@ -85,9 +87,11 @@ class Pool:
     """The run's actors: one a replica of the engine, or one a CPU where the recipe asks no model."""
 
     def __init__(self, config: Mapping[str, Any], *, engine: bool) -> None:
-        cpus = int(ray.cluster_resources().get("CPU", 1))
-        gpus = int(ray.cluster_resources().get("GPU", 0))
-        self.placement: Placement = place(config, gpus=gpus, cpus=cpus, engine=engine)
+        total = ray.cluster_resources()
+        nodes = [int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"]]
+        self.placement: Placement = place(
+            config, cpus=int(total.get("CPU", 1)), gpus=int(total.get("GPU", 0)), nodes=nodes, engine=engine
+        )
         self._config = config
         self._engine = engine
         self._actors = [self._actor(i) for i in range(self.placement.actors)]
@@ -172,6 +176,11 @@ class Pool:
         }
         if place_.gpus_per_actor:
             options["num_gpus"] = place_.gpus_per_actor
+        if place_.bundles:
+            group = placement_group([dict(b) for b in place_.bundles], strategy=place_.strategy, name=f"{name}-gpus")
+            options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(
+                group, placement_group_bundle_index=0, placement_group_capture_child_tasks=True
+            )
         actor = ray.remote(ShardActor).options(**options).remote(model, engine, config["seed"])
         actor.resume.remote()
         return actor

@@ -96,7 +96,11 @@ def test_other_languages_are_a_setting() -> None:
     german = "Eine Gärtnerin, die mit ihrer Tochter Lauch für den Markt zieht und verkauft"
     russian = "Опытный садовник, который выращивает лук"
     rule = functools.partial(persona.foreign_language, languages=["de", "ru"])
-    assert rejected(rule, german, russian, "A gardener who is fond of the leeks that grow by the sea") == [False, False, True]
+    assert rejected(rule, german, russian, "A gardener who is fond of the leeks that grow by the sea") == [
+        False,
+        False,
+        True,
+    ]
     assert rejected(functools.partial(persona.foreign_language, languages=["ru"]), russian, german) == [False, True]
 
 
@@ -120,7 +124,10 @@ def test_any_text_gets_one_verdict_a_row_alone_or_in_company(texts: list[str | N
         assert all(type(verdict) is bool for verdict in together)
 
 
-@given(st.lists(st.text("ab \t\x0b\x1c\x1f\x85\xa0\u1680\u2003\u2028\u3000\u200b\x00é語", max_size=30), max_size=10), st.integers(0, 12))
+@given(
+    st.lists(st.text("ab \t\x0b\x1c\x1f\x85\xa0\u1680\u2003\u2028\u3000\u200b\x00é語", max_size=30), max_size=10),
+    st.integers(0, 12),
+)
 def test_word_counts_agree_with_str_split(texts: list[str], than: int) -> None:
     lengths = [len(text.split()) for text in texts]
     assert rejected(functools.partial(persona.fewer_words, than=than), *texts) == [n < max(than, 1) for n in lengths]

@@ -1,4 +1,4 @@
-"""What ``--help`` says, read from where things are defined: verbs from cli.py, keys from the schemas, options from conf/.
+"""What ``--help`` says, read from where it is defined: verbs in verbs.py, keys in the schemas, options in conf/.
 
 The general page must appear at once, so nothing is imported for it; a verb's page imports the schemas.
 """
@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 if TYPE_CHECKING:
-    from pipelines.cli import Verb
+    from pipelines.face.verbs import Verb
 
 WIDTH = 110
 
@@ -50,7 +50,8 @@ def general(verbs: Mapping[str, Verb]) -> str:
 def of_verb(verb: Verb) -> str:
     """The page of ``nightmill VERB --help``."""
     parts = [f"usage: nightmill {verb.usage} [--json]", "", verb.summary + "."]
-    parts += ["", "Options:", *(_entry(o.flags, o.doc) for o in verb.options), _entry("--json", "one JSON object on stdout")]
+    parts += ["", "Options:", *(_entry(option.flags, option.doc) for option in verb.options)]
+    parts.append(_entry("--json", "one JSON object on stdout"))
     if verb.composes:
         parts += ["", VALUES.rstrip(), "", *_keys()]
     parts += ["", "Examples:", *(f"  nightmill {example}" for example in verb.examples)]
@@ -58,8 +59,9 @@ def of_verb(verb: Verb) -> str:
 
 
 def _keys() -> Iterator[str]:
-    from pipelines import knobs, settings
-    from pipelines.groups import GROUPS, options
+    from pipelines import settings
+    from pipelines.face import knobs
+    from pipelines.face.groups import GROUPS, options
 
     schemas: dict[str, dict[str, type]] = {group: {} for group in GROUPS}
     schemas |= {"recipe": {"every recipe": knobs.RECIPES["plain"], **knobs.RECIPES}, "engine": settings.ENGINES}

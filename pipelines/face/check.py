@@ -14,9 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipelines.errors import UserError
-from pipelines.overrides import did_you_mean, nearest, shown
-from pipelines.targets import target_mistakes
-from pipelines.templates import syntax_mistakes, template_mistakes
+from pipelines.face.overrides import did_you_mean, nearest, shown
+from pipelines.face.targets import target_mistakes
+from pipelines.face.templates import syntax_mistakes, template_mistakes
 
 #: Keys of a stage, by the one that makes it what it is.
 STAGES = {"flow": ("enabled", "flow", "columns"), "filters": ("enabled", "filters"), "dedup": ("enabled", "dedup")}
@@ -25,18 +25,19 @@ STAGES = {"flow": ("enabled", "flow", "columns"), "filters": ("enabled", "filter
 def rule_mistakes(config: DictConfig, at: str = "") -> Iterator[str]:
     """Values that break the rule which their schema states for them."""
     schema = OmegaConf.get_type(config)
-    rules = {f.name: f.metadata for f in fields(schema)} if schema is not None and is_dataclass(schema) else {}
+    documented = fields(schema) if schema is not None and is_dataclass(schema) else ()
+    metadata = {field.name: field.metadata for field in documented}
     for name in map(str, config):
         try:
             value = config[name]
         except OmegaConfBaseException:
             continue  # Missing values and broken references are reported by compose.
         dotted = f"{at}{name}"
-        rule = rules.get(name, {}).get("rule")
+        rule = metadata[name].get("rule") if name in metadata else None
         if isinstance(value, DictConfig):
             yield from rule_mistakes(value, f"{dotted}.")
         elif rule is not None and value is not None and not rule.holds(value):
-            yield f"{shown(dotted, value)}: must be {rule.says} ({rules[name]['doc']})"
+            yield f"{shown(dotted, value)}: must be {rule.says} ({metadata[name]['doc']})"
 
 
 def mistakes(config: Mapping[str, Any]) -> Iterator[str]:
@@ -53,7 +54,7 @@ def mistakes(config: Mapping[str, Any]) -> Iterator[str]:
 def _between_keys(config: Mapping[str, Any]) -> Iterator[str]:
     longest, context = config["sampling"]["max_tokens"], config["model"]["context"]
     if longest >= context:
-        yield f"sampling.max_tokens={longest}: must be below model.context={context}, or no prompt fits beside the answer"
+        yield f"sampling.max_tokens={longest}: must be below model.context={context}; no prompt fits beside the answer"
     minhash = config["dedup"]["minhash"]
     permutations, bands = minhash["num_permutations"], minhash["bands"]
     if permutations % bands:
@@ -79,7 +80,8 @@ def _stage_mistakes(at: str, name: str, node: Any, prompt: Mapping[str, Any]) ->
     legal = STAGES[kinds[0]]
     for key in node:
         if key not in legal:
-            yield f"{at}.{key}: no key of a {kinds[0]} stage; {did_you_mean(nearest(key, legal), 'it has ' + ', '.join(legal))}"
+            near = did_you_mean(nearest(key, legal), f"it has {', '.join(legal)}")
+            yield f"{at}.{key}: no key of a {kinds[0]} stage; {near}"
     if type(node.get("enabled", True)) is not bool:
         yield f"{at}.enabled={node['enabled']}: must be true or false"
     yield from target_mistakes({kinds[0]: node[kinds[0]]}, at)

@@ -15,11 +15,11 @@ GROUPS = ("recipe", "model", "engine", "sampling", "prompt", "dedup", "cluster",
 
 def conf_dir() -> Path:
     """The folder of the shipped configuration files."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parent.parent
     for place in (here / "conf", here.parent / "conf"):
         if (place / "config.yaml").is_file():
             return place
-    raise UserError(f"no configuration files beside or in {here}: the installation is incomplete; install nightmill again")
+    raise UserError(f"no configuration files beside or in {here}: install nightmill again, it is incomplete")
 
 
 def options(group: str) -> list[str]:

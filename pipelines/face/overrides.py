@@ -43,7 +43,7 @@ def quoted(override: str, *, sweep: bool = False) -> str:
 def _in_quotes(value: str) -> str:
     from hydra.core.override_parser.types import Quote, QuotedString
 
-    return QuotedString(value, Quote.single).with_quotes()
+    return str(QuotedString(value, Quote.single).with_quotes())
 
 
 @cache
@@ -73,9 +73,12 @@ def nearest(name: str, legal: Iterable[str], most: int = 3) -> list[str]:
 def nearest_keys(key: str, legal: Iterable[str], most: int = 3) -> list[str]:
     """Dotted keys that ``key`` may be a slip of: its parts corrected one by one, or its last part somewhere else."""
     known = set(legal)
+    corrected = _corrected(key.split("."), "", known)
+    if any(one.count(".") == key.count(".") for one in corrected):
+        return corrected[:most]
     last = key.rpartition(".")[2]
     elsewhere = sorted(one for one in known if one.rpartition(".")[2] == last)
-    return list(dict.fromkeys([*_corrected(key.split("."), "", known), *elsewhere]))[:most]
+    return [*corrected, *elsewhere][:most]
 
 
 def _corrected(parts: list[str], at: str, known: set[str]) -> list[str]:
@@ -84,7 +87,8 @@ def _corrected(parts: list[str], at: str, known: set[str]) -> list[str]:
     near = [parts[0]] if parts[0] in children else nearest(parts[0], children)
     if len(parts) == 1:
         return [f"{at}{one}" for one in near]
-    return [found for one in near for found in _corrected(parts[1:], f"{at}{one}.", known) or [f"{at}{one}"]]
+    dropped = [] if near == parts[:1] else [f"{at}{one}" for one in near]
+    return [found for one in near for found in _corrected(parts[1:], f"{at}{one}.", known)] or dropped
 
 
 def did_you_mean(names: list[str], otherwise: str = "") -> str:

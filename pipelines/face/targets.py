@@ -11,11 +11,11 @@ import importlib
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from pipelines.overrides import did_you_mean, nearest
+from pipelines.face.overrides import did_you_mean, nearest
 
 #: What a stage calls its function with, by the key of its node; everything else is a knob, given by name.
 GIVEN = {"flow": ("row", "llm", "prompts"), "filters": ("table",), "dedup": ("dataset",)}
@@ -64,7 +64,8 @@ def _mistakes_of(node: Mapping[str, Any], at: str, given: tuple[str, ...]) -> It
     by_name = {n: p for n, p in parameters.items() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
     positional = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if given and len(positional) < len(given) and not _has(parameters, inspect.Parameter.VAR_POSITIONAL):
-        yield f"{at}._target_={path}: the stage calls it with ({', '.join(given)}), but it takes ({', '.join(positional)})"
+        takes = ", ".join(positional)
+        yield f"{at}._target_={path}: the stage calls it with ({', '.join(given)}), but it takes ({takes})"
     for name in positional[: len(given)]:
         by_name.pop(name, None)
     knobs = {k: v for k, v in node.items() if k not in ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")}
@@ -121,5 +122,4 @@ def fits(value: Any, hint: Any) -> bool:
     return True
 
 
-_SEQUENCES = (list, tuple, set, frozenset, *(typing.get_origin(t[int]) for t in (typing.Sequence, typing.Iterable, typing.Collection)))
-
+_SEQUENCES = (list, tuple, set, frozenset, Sequence, Iterable, Collection)

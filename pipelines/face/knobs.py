@@ -27,7 +27,7 @@ class TextToPersona(Recipe):
     relations: list[str] = key("what the person would do with the text; one is drawn for each seed", rule=NOT_EMPTY)
     granularity: Granularity = key("coarse (a role), medium (role and interest) or fine (as specific as possible)")
     personas_per_text: int = key("personas asked for from one text; several come as one JSON list", rule=at_least(1))
-    languages: list[str] = key("two-letter codes; a persona in none of them is rejected as foreign_language", rule=NOT_EMPTY)
+    languages: list[str] = key("two-letter codes; other personas are rejected as foreign_language", rule=NOT_EMPTY)
 
 
 #: Schemas of the group ``recipe``, by the name that a recipe file's defaults use.

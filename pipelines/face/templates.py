@@ -10,13 +10,13 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from jinja2 import TemplateSyntaxError
 
-from pipelines.overrides import did_you_mean, nearest
+from pipelines.face.overrides import did_you_mean, nearest
+from pipelines.face.targets import found
 from pipelines.prompts import PromptSet
-from pipelines.targets import found
 
 
 def syntax_mistakes(prompt: Mapping[str, Any]) -> Iterator[str]:
@@ -34,7 +34,9 @@ def _prompt_set(prompt: Mapping[str, Any]) -> PromptSet:
 
 
 def template_mistakes(node: Mapping[str, Any], at: str, prompt: Mapping[str, Any]) -> Iterator[str]:
-    """Templates that the flow at ``node`` renders but the prompt lacks, and names in them that the flow does not give."""
+    """Templates that the flow at ``node`` renders and the prompt lacks; names in them that the flow does not give."""
+    if next(syntax_mistakes(prompt), None) is not None:
+        return  # They are reported by themselves.
     try:
         calls = _renders(found(str(node["_target_"])))
     except (LookupError, OSError, SyntaxError):
@@ -47,7 +49,7 @@ def template_mistakes(node: Mapping[str, Any], at: str, prompt: Mapping[str, Any
             yield f"{at} renders the template {name!r}, which prompt {prompt['name']!r} lacks; {near}"
         elif fields is not None:
             for unknown in sorted(prompts.names_in(name) - fields):
-                near = did_you_mean(nearest(unknown, fields | set(prompts.tables)), f"it gives {', '.join(sorted(fields))}")
+                near = did_you_mean(nearest(unknown, fields | set(prompts.tables)), f"it gives {sorted(fields)}")
                 yield f"prompt.templates.{name} uses {unknown!r}, which the flow does not give; {near}"
 
 
@@ -67,12 +69,42 @@ def _renders(function: Callable[..., Any]) -> dict[str, set[str] | None]:
             continue
         reached.add(name)
         for node in ast.walk(bodies[name]):
-            if isinstance(node, ast.Name):
-                ahead.append(node.id)
             match node:
-                case ast.Call(func=ast.Attribute(value=ast.Name(id="prompts"), attr="render"), args=[ast.Constant(value=str(template))]):
-                    given = {keyword.arg for keyword in node.keywords} - {"trim", "history"}
-                    fields = None if None in given else {one for one in given if one is not None}
-                    known = calls.get(template, set())
-                    calls[template] = None if fields is None or known is None else known | fields
+                case ast.Name(id=used):
+                    ahead.append(used)
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id="prompts"), attr="render"),
+                    args=[ast.Constant(value=str(template))],
+                ):
+                    given, known = _given(node, bodies[name]), calls.get(template, set())
+                    calls[template] = None if given is None or known is None else known | given
     return calls
+
+
+def _given(call: ast.Call, body: ast.AST) -> set[str] | None:
+    """Fields that a call of ``render`` passes, ``**fields`` included where ``body`` says ``fields = {"text": ...}``."""
+    names: set[str] = set()
+    for keyword in call.keywords:
+        if keyword.arg is not None:
+            names.add(keyword.arg)
+            continue
+        written = [_keys(node.value) for node in ast.walk(body) if _assigns(node, keyword.value)]
+        if len(written) != 1 or written[0] is None:
+            return None
+        names |= written[0]
+    return names - {"trim", "history"}
+
+
+def _assigns(node: ast.AST, name: ast.expr) -> TypeGuard[ast.Assign]:
+    return (
+        isinstance(node, ast.Assign)
+        and isinstance(name, ast.Name)
+        and any(isinstance(target, ast.Name) and target.id == name.id for target in node.targets)
+    )
+
+
+def _keys(value: ast.expr) -> set[str] | None:
+    if not isinstance(value, ast.Dict):
+        return None
+    keys = [key.value for key in value.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
+    return set(keys) if len(keys) == len(value.keys) else None

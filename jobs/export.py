@@ -1,0 +1,7 @@
+"""``nightmill export`` as a Ray job: ``ray job submit --working-dir . -- python jobs/export.py ARGUMENTS``."""
+
+import sys
+
+from pipelines.cli import main
+
+sys.exit(main(["export", *sys.argv[1:]]))

@@ -1,0 +1,7 @@
+"""``nightmill plan`` as a Ray job: ``ray job submit --working-dir . -- python jobs/plan.py ARGUMENTS``."""
+
+import sys
+
+from pipelines.cli import main
+
+sys.exit(main(["plan", *sys.argv[1:]]))

@@ -1,0 +1,7 @@
+"""``nightmill preview`` as a Ray job: ``ray job submit --working-dir . -- python jobs/preview.py ARGUMENTS``."""
+
+import sys
+
+from pipelines.cli import main
+
+sys.exit(main(["preview", *sys.argv[1:]]))

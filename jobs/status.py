@@ -1,0 +1,7 @@
+"""``nightmill status`` as a Ray job: ``ray job submit --working-dir . -- python jobs/status.py ARGUMENTS``."""
+
+import sys
+
+from pipelines.cli import main
+
+sys.exit(main(["status", *sys.argv[1:]]))

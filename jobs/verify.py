@@ -1,0 +1,7 @@
+"""``nightmill verify`` as a Ray job: ``ray job submit --working-dir . -- python jobs/verify.py ARGUMENTS``."""
+
+import sys
+
+from pipelines.cli import main
+
+sys.exit(main(["verify", *sys.argv[1:]]))

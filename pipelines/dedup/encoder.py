@@ -1,0 +1,69 @@
+"""Texts to vectors of length 1: a sentence-transformers model, or a simulated one for load tests.
+
+``load("packaged:all-minilm-l6-v2", 64)(["A luthier", "A nurse"])`` is a float32 array of shape (2, 384). The simulated
+encoder knows no meaning: its cosine is about the share of words two texts have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipelines.errors import UserError
+
+Encode = Callable[[list[str]], NDArray[np.float32]]
+
+#: Dimensions of the simulated encoder; unrelated texts then have a cosine of 0 +- 0.05.
+SIMULATED_DIMENSIONS = 384
+
+
+def load(encoder: str, batch_size: int) -> Encode:
+    """The function from texts to vectors, shape (texts, dimensions), each of length 1.
+
+    Args:
+        encoder: hub id, path, ``packaged:NAME``, or ``simulated``.
+        batch_size: texts encoded at once.
+
+    Raises:
+        UserError: the encoder cannot be loaded, or ``batch_size`` is below 1.
+    """
+    if batch_size < 1:
+        raise UserError(f"dedup.embedding.batch_size={batch_size}: at least 1 text is encoded at once")
+    if encoder == "simulated":
+        return simulated
+    return _sentence_transformer(encoder, batch_size)
+
+
+def simulated(texts: list[str]) -> NDArray[np.float32]:
+    """Sums of one pseudo-random vector a word, scaled to length 1 (zero for a text without words)."""
+    from pipelines.dedup.kernels import sign_sums
+    from pipelines.dedup.minhash import shingle
+
+    return sign_sums(*shingle(pa.array(texts, pa.string()), normalise=True), SIMULATED_DIMENSIONS)
+
+
+def _sentence_transformer(encoder: str, batch_size: int) -> Encode:
+    from sentence_transformers import SentenceTransformer
+
+    from pipelines.engine.weights import resolve
+
+    place = resolve(encoder, setting="dedup.embedding.encoder")
+    try:
+        model = SentenceTransformer(place)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"dedup.embedding.encoder={encoder}: cannot be loaded ({error}); name a sentence-transformers model by hub "
+            "id or path, or packaged:all-minilm-l6-v2, or set dedup.embedding.enabled=false"
+        ) from error
+
+    def encode(texts: list[str]) -> NDArray[np.float32]:
+        # The model sorts the texts by length itself, so that a batch holds little padding.
+        vectors = model.encode(
+            texts, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
+        )
+        return np.asarray(vectors, np.float32)
+
+    return encode

@@ -1,0 +1,117 @@
+"""How far a run is: who works in it, what every stage has committed and lost to what, and what to do next.
+
+Costs as much as there are shards, not rows, and writes nothing: it may be asked while the run goes on. It trusts the
+ledger; ``verify`` is what proves it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.store.files import Folder, folder
+from pipelines.store.lease import LeaseRecord, holder
+from pipelines.store.ledger import totals
+from pipelines.store.record import read_record
+from pipelines.summary import SIMULATED, losses, plain
+from pipelines.verbs.survey import StageNow, finished, survey
+
+
+def status(run: str) -> dict[str, Any]:
+    """Where a run stands.
+
+    Returns:
+        ``run``; ``recipe``, ``model``, ``engine``; ``state``: finished, running or stopped; ``driver`` of a running
+        one: host, pid, seconds since its last heartbeat; ``stages``: the ledger's totals per stage, and shards
+        committed and planned (None before that is known); ``quarantine``: failed rows that wait; ``next``: what to do.
+
+    Raises:
+        UserError: the folder holds no run.
+        RunStopped: a committed shard is damaged.
+    """
+    place = folder(run)
+    stages = survey(place)
+    lease = holder(place)
+    done = finished(place, stages)
+    state = "running" if lease is not None else "finished" if done else "stopped"
+    waiting = sum(totals(stage.entries.values()).rows_failed for stage in stages)
+    return {
+        "ok": True,
+        "run": place.url,
+        **_what(place),
+        "state": state,
+        "driver": _driver(lease),
+        "stages": {stage.record.name: _stage(stage) for stage in stages},
+        "quarantine": waiting,
+        "next": _next(place, state, waiting),
+    }
+
+
+def _what(place: Folder) -> dict[str, Any]:
+    """What is run: the names of recipe, model and engine."""
+    try:
+        config = read_record(place, "config.yaml")
+    except FileNotFoundError:  # stages.json is written a moment earlier
+        return {"recipe": read_record(place, "stages.json")["recipe"], "model": None, "engine": None}
+    return {"recipe": config["recipe"]["name"], "model": config["model"]["name"], "engine": config["engine"]["kind"]}
+
+
+def _driver(lease: LeaseRecord | None) -> dict[str, Any] | None:
+    if lease is None:
+        return None
+    age = max(0.0, time.time() - lease.heartbeat)
+    return {"host": lease.owner.host, "pid": lease.owner.pid, "heartbeat_age_s": round(age, 1)}
+
+
+def _stage(stage: StageNow) -> dict[str, Any]:
+    return {
+        "kind": stage.record.kind,
+        "directory": stage.record.folder.url,
+        "shards_committed": len(stage.entries),
+        "shards_planned": stage.planned,
+        **{name: value for name, value in asdict(totals(stage.entries.values())).items() if name != "shards"},
+    }
+
+
+def _next(place: Folder, state: str, waiting: int) -> list[str]:
+    if state == "running":
+        return ["it is at work; the first Ctrl-C there drains and commits, and the same command goes on later"]
+    steps = []
+    if state == "stopped":
+        steps.append("run the same command again: it goes on from what is committed")
+    if waiting:
+        steps.append(f"{waiting:,} failed rows wait in quarantine; the same command with retry=failed tries them again")
+    if state == "finished":
+        steps.append(f"look at {place.sub('data').url}, or write it elsewhere: nightmill export {place.url}")
+    return steps
+
+
+def render(result: Mapping[str, Any]) -> Group:
+    """The state for a terminal: a head line, a row a stage with what was lost to what, and the next step."""
+    head = f"{result['run']}: {result['state']}"
+    if driver := result["driver"]:
+        head += f" by pid {driver['pid']} on {driver['host']} (heartbeat {driver['heartbeat_age_s']:.0f} s ago)"
+    head += f" ({', '.join(result[key] for key in ('recipe', 'model', 'engine') if result[key])})"
+    table = Table()
+    for column in ("stage", "shards", "rows in", "kept", "rejected", "failed", "items kept", "tokens", "lost to"):
+        table.add_column(column, justify="left" if column in ("stage", "lost to") else "right")
+    for name, stage in result["stages"].items():
+        planned = "?" if stage["shards_planned"] is None else f"{stage['shards_planned']:,}"
+        tokens = stage["prompt_tokens"] + stage["completion_tokens"]
+        table.add_row(
+            Text(name),
+            f"{stage['shards_committed']:,}/{planned}",
+            *(f"{stage[k]:,}" for k in ("rows_in", "rows_kept", "rows_rejected", "rows_failed", "items_kept")),
+            f"{tokens:,}" if tokens else "",
+            losses(stage),
+        )
+    lines = [f"next: {step}" for step in result["next"]]
+    if result["engine"] == "simulated":
+        lines.append(SIMULATED)
+    return Group(Text(plain(head, 2000)), table, Text("\n".join(lines)))

@@ -1,0 +1,30 @@
+"""Rows to look through: any tables in memory, in parts."""
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pytest
+
+
+class Rows:
+    """A dataset of the rows given, cut into parts of three."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        # Like Parquet, leave out columns that are not there.
+        table = self.table.select([c for c in self.table.column_names if columns is None or c in columns])
+        size = max(3, len(table) // 7)
+        for start in range(0, len(table), size):
+            yield table.slice(start, size)
+
+
+def rows(texts: Sequence[str | None], ids: Sequence[str] | None = None) -> Rows:
+    named = [f"{i:06d}" for i in range(len(texts))] if ids is None else ids
+    return Rows(pa.table({"id": pa.array(named, pa.string()), "text": pa.array(texts, pa.string())}))
+
+
+@pytest.fixture(name="rows", scope="session")
+def rows_fixture():
+    return rows

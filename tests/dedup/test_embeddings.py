@@ -1,0 +1,158 @@
+"""Embedding dedup: greedy keep-first, exact, with a real encoder; and what the simulated one is good for."""
+
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.dedup import embeddings, encoder
+from pipelines.dedup.found import REMOVED
+from pipelines.errors import UserError
+
+DATA = Path(os.environ.get("NIGHTMILL_TEST_DATA", "../shared/data"))
+REAL = "packaged:all-minilm-l6-v2"
+
+
+@pytest.fixture(scope="module")
+def encode() -> encoder.Encode:
+    return encoder.load(REAL, 64)
+
+
+def some_personas(count: int) -> list[str]:
+    if not (DATA / "personas.parquet").exists():
+        pytest.skip("real data is absent: NIGHTMILL_TEST_DATA names no folder with personas.parquet")
+    texts = pq.read_table(DATA / "personas.parquet")["persona"].to_pylist()
+    return random.Random(5).sample(texts, count)
+
+
+def removed(found) -> dict[str, str]:
+    return dict(zip(found.removed["id"].to_pylist(), found.removed["keeper_id"].to_pylist(), strict=True))
+
+
+def by_brute_force(vectors: np.ndarray, threshold: float) -> dict[int, int]:
+    """Greedy keep-first, one pair after the other, in float64."""
+    wide = vectors.astype(np.float64)
+    wide /= np.linalg.norm(wide, axis=1, keepdims=True)
+    kept: list[int] = []
+    gone: dict[int, int] = {}
+    for row in range(len(wide)):
+        close = [k for k in kept if wide[row] @ wide[k] > threshold]
+        if close:
+            gone[row] = close[0]
+        else:
+            kept.append(row)
+    return gone
+
+
+def test_a_paraphrase_goes_and_another_person_stays(rows) -> None:
+    texts = [
+        "A nurse who works night shifts in an emergency room",
+        "A luthier who restores old violins",
+        "A night-shift nurse working in the emergency room",
+        "A violin maker who restores old violins",
+    ]
+    found = embeddings.find(rows(texts), text_column="text", encoder=REAL)
+    assert removed(found)["000002"] == "000000"
+    assert "000001" not in removed(found)
+    assert found.removed.schema == REMOVED
+    for row in found.removed.to_pylist():
+        assert row["method"] == "embedding"
+        assert row["via_id"] == row["cluster_id"] == row["keeper_id"]
+        assert row["via_similarity"] == row["similarity"] > 0.9
+
+
+def test_on_real_personas_a_lower_threshold_never_keeps_more(encode) -> None:
+    vectors = encode(some_personas(600))
+    counts = [len(embeddings.greedy(vectors.copy(), threshold)[0]) for threshold in np.arange(0.95, 0.2, -0.05)]
+    assert counts == sorted(counts)
+    assert counts[-1] > counts[0]
+
+
+def test_equals_brute_force_on_real_vectors_across_blocks(encode, monkeypatch) -> None:
+    vectors = encode(some_personas(500))
+    monkeypatch.setattr(embeddings, "BLOCK", 37)
+    monkeypatch.setattr(embeddings, "AGAINST", 53)
+    for threshold in (0.3, 0.5, 0.8):
+        gone, keepers, cosines = embeddings.greedy(vectors.copy(), threshold)
+        assert dict(zip(gone.tolist(), keepers.tolist(), strict=True)) == by_brute_force(vectors, threshold)
+        assert (cosines > threshold).all()
+        exact = np.einsum("ij,ij->i", vectors[gone].astype(np.float64), vectors[keepers].astype(np.float64))
+        assert cosines == pytest.approx(exact, abs=1e-6)
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=st.integers(0, 2**32 - 1), threshold=st.sampled_from([-1.0, -0.2, 0.0, 0.3, 0.9]))
+def test_equals_brute_force_on_any_vectors(seed: int, threshold: float) -> None:
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(rng.integers(0, 40), 4)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    gone, keepers, _ = embeddings.greedy(vectors.copy(), threshold)
+    assert dict(zip(gone.tolist(), keepers.tolist(), strict=True)) == by_brute_force(vectors, threshold)
+
+
+def test_the_threshold_itself_is_not_above_it() -> None:
+    vectors = np.array([[1, 0], [0.6, 0.8]], np.float32)
+    exact = float(np.float64(vectors[1, 0]) / np.sqrt(np.sum(vectors[1].astype(np.float64) ** 2)))
+    assert len(embeddings.greedy(vectors.copy(), exact)[0]) == 0
+    assert len(embeddings.greedy(vectors.copy(), np.nextafter(exact, 0))[0]) == 1
+
+
+def test_the_order_of_the_input_changes_nothing(rows) -> None:
+    texts = some_personas(150)
+    pairs = [(text, f"{i:04x}") for text, i in zip(texts, random.Random(2).sample(range(60_000), 150), strict=True)]
+    one = embeddings.find(rows(*zip(*pairs, strict=True)), text_column="text", encoder=REAL, threshold=0.4)
+    random.Random(3).shuffle(pairs)
+    other = embeddings.find(rows(*zip(*pairs, strict=True)), text_column="text", encoder=REAL, threshold=0.4)
+    assert one.removed.equals(other.removed)
+    assert one.stats == other.stats
+    assert 0 < one.stats["removed"] < 150
+
+
+def test_texts_without_words_are_like_nothing(rows) -> None:
+    found = embeddings.find(
+        rows([None, None, "", "", " \u3000\n", "x y", "x y"]), text_column="text", encoder="simulated"
+    )
+    assert removed(found) == {"000006": "000005"}
+    assert found.stats["without_text"] == 5
+    # Nothing but punctuation has no direction for the simulated encoder.
+    found = embeddings.find(rows(["...", "..."]), text_column="text", encoder="simulated")
+    assert (found.stats["removed"], found.stats["without_direction"]) == (0, 2)
+    assert embeddings.find(rows([]), text_column="text", encoder="simulated").stats["rows"] == 0
+
+
+def test_real_vectors_have_length_one(encode) -> None:
+    vectors = encode(["A luthier", "", "A nurse " * 2000])
+    assert vectors.shape == (3, 384)
+    assert vectors.dtype == np.float32
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(3), abs=1e-5)
+
+
+def test_simulated_cosines_are_about_the_share_of_common_words(rows) -> None:
+    words = [f"word{i}" for i in range(60)]
+    same, near, half, far = encoder.simulated(
+        [" ".join(words[:20]), " ".join(words[1:21]), " ".join(words[10:30]), " ".join(words[30:50])]
+    )
+    assert near @ same > 0.9
+    assert half @ same == pytest.approx(0.5, abs=0.15)
+    assert far @ same == pytest.approx(0.0, abs=0.15)
+    shuffled = " ".join(random.Random(0).sample(words[:20], 20)).upper()
+    assert (encoder.simulated([shuffled])[0] == same).all()
+
+
+def test_what_cannot_be_loaded_or_done_is_refused_by_name(rows, tmp_path) -> None:
+    with pytest.raises(UserError, match="dedup.embedding.encoder=.*nothing-here"):
+        encoder.load(str(tmp_path / "nothing-here"), 8)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="dedup.embedding.encoder=.*packaged:all-minilm-l6-v2"):
+        encoder.load(str(tmp_path), 8)
+    with pytest.raises(UserError, match="dedup.embedding.batch_size=0"):
+        encoder.load("simulated", 0)
+    with pytest.raises(UserError, match="dedup.embedding.threshold=1.0"):
+        embeddings.find(rows(["x"]), text_column="text", encoder="simulated", threshold=1.0)
+    with pytest.raises(UserError, match="column 'words' is to be read as text.*only"):
+        embeddings.find(rows(["x"]), text_column="words", encoder="simulated")

@@ -1,0 +1,247 @@
+"""MinHash dedup: datasketch's signatures, exact edges, one keeper a cluster, in any order of the input."""
+
+import itertools
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from datasketch import MinHash
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.dedup import minhash
+from pipelines.dedup.found import REMOVED
+from pipelines.errors import UserError
+
+DATA = Path(os.environ.get("NIGHTMILL_TEST_DATA", "../shared/data"))
+
+PERSONA = "a retired lighthouse keeper who restores brass barometers for small museums"
+WORDS = [f"word{i}" for i in range(40)]
+
+
+def real(name: str, column: str) -> list[str]:
+    if not (DATA / name).exists():
+        pytest.skip(f"real data is absent: NIGHTMILL_TEST_DATA names no folder with {name}")
+    return pq.read_table(DATA / name)[column].to_pylist()
+
+
+def removed(found) -> dict[str, str]:
+    return dict(zip(found.removed["id"].to_pylist(), found.removed["keeper_id"].to_pylist(), strict=True))
+
+
+def shingles(text: str | None, n: int) -> frozenset[str]:
+    words = (text or "").split()
+    return frozenset(" ".join(words[i : i + n]) for i in range(len(words) - n + 1))
+
+
+def similarity(x: frozenset[str], y: frozenset[str]) -> float:
+    return len(x & y) / len(x | y) if x | y else 0.0
+
+
+def by_brute_force(texts: list[str | None], threshold: float, n: int) -> dict[int, int]:
+    """Lowest position of each removed row's component, over all pairs that reach the threshold."""
+    sets = [shingles(text, n) for text in texts]
+    keeper = list(range(len(texts)))
+    for _ in texts:
+        for i, j in itertools.combinations(range(len(texts)), 2):
+            if sets[i] and sets[j] and similarity(sets[i], sets[j]) >= threshold:
+                keeper[i] = keeper[j] = min(keeper[i], keeper[j])
+    return {row: kept for row, kept in enumerate(keeper) if row != kept}
+
+
+def datasketch_signature(text: str, n: int = 1, permutations: int = 128) -> np.ndarray:
+    sketch = MinHash(num_perm=permutations, seed=1, hashfunc=minhash.token_hash32)
+    sketch.update_batch([shingle.encode() for shingle in shingles(text, n)])
+    return sketch.hashvalues
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(max_size=80), min_size=1, max_size=8), st.integers(1, 3), st.sampled_from([1, 16, 100, 128]))
+def test_signatures_are_those_of_datasketch(texts: list[str], n: int, permutations: int) -> None:
+    ours = minhash.signatures(pa.array(texts), num_permutations=permutations, ngram=n)
+    assert ours.dtype == np.uint32
+    for text, signature in zip(texts, ours, strict=True):
+        assert (signature == datasketch_signature(text, n, permutations)).all()
+
+
+def test_signatures_of_real_texts_are_those_of_datasketch() -> None:
+    texts = random.Random(0).sample(real("personas.parquet", "persona"), 300)
+    texts += random.Random(0).sample(real("seeds.parquet", "text"), 20)
+    ours = minhash.signatures(pa.array(texts))
+    assert (ours == np.stack([datasketch_signature(text) for text in texts])).all()
+
+
+@given(st.text("ab \t\n\x0b\x1c\x1f\x85\xa0\u1680\u2003\u2028\u202f\u205f\u3000\u200b\u180e\x00é語𝄞", max_size=30))
+def test_words_are_those_of_str_split(text: str) -> None:
+    ours = minhash.shingle(pa.array([text]))
+    assert sorted(h & 0xFFFFFFFF for h in ours.hashes.tolist()) == sorted(
+        minhash.token_hash32(word.encode()) for word in set(text.split())
+    )
+
+
+def test_identical_case_and_word_order_variants_collapse(rows) -> None:
+    shuffled = " ".join(random.Random(1).sample(PERSONA.split(), 11))
+    variants = [PERSONA, PERSONA, PERSONA.upper() + "!", shuffled, "a nurse who collects maps"]
+    found = minhash.find(rows(variants), text_column="text", normalise=True)
+    assert removed(found) == {"000001": "000000", "000002": "000000", "000003": "000000"}
+    assert found.removed["similarity"].to_pylist() == [1.0] * 3
+    # Without normalisation, case and punctuation make other words.
+    assert removed(minhash.find(rows(variants), text_column="text")) == {"000001": "000000", "000003": "000000"}
+
+
+def test_one_word_of_13_swapped_survives_and_one_of_20_does_not(rows) -> None:
+    short, long = WORDS[:13], WORDS[:20]
+    texts = [" ".join(short), " ".join([*short[:12], "swapped"]), " ".join(long), " ".join([*long[:19], "swapped"])]
+    found = minhash.find(rows(texts), text_column="text")
+    assert removed(found) == {"000003": "000002"}
+    assert found.removed["similarity"].to_pylist() == [19 / 21]
+
+
+def test_removed_rows_say_which_neighbour_tied_them_in(rows) -> None:
+    # Each row swaps one more word of 20: neighbours are at 19/21, the ends further apart.
+    texts = [" ".join([*WORDS[20 : 20 + i], *WORDS[i:20]]) for i in range(4)]
+    found = minhash.find(rows(texts), text_column="text")
+    assert found.removed.schema == REMOVED
+    assert found.removed.to_pylist() == [
+        {
+            "id": f"00000{i}",
+            "keeper_id": "000000",
+            "cluster_id": "000000",
+            "method": "minhash",
+            "similarity": (20 - i) / (20 + i),
+            "via_id": f"00000{i - 1}",
+            "via_similarity": 19 / 21,
+        }
+        for i in (1, 2, 3)
+    ]
+
+
+def test_texts_without_a_shingle_are_like_nothing(rows) -> None:
+    texts = [None, None, "", "", " \n", "\u3000", "one", "one two", "one two"]
+    assert removed(minhash.find(rows(texts), text_column="text")) == {"000008": "000007"}
+    found = minhash.find(rows(texts), text_column="text", ngram=2)
+    assert removed(found) == {"000008": "000007"}
+    assert found.stats["without_shingles"] == 7
+    assert minhash.find(rows([None, ""]), text_column="text").stats["removed"] == 0
+    assert minhash.find(rows([]), text_column="text").stats == {
+        "rows": 0,
+        "removed": 0,
+        "clusters": 0,
+        "without_shingles": 0,
+        "same_set": 0,
+        "pairs_verified": 0,
+        "proposed_at_threshold": pytest.approx(0.99988, abs=1e-5),
+    }
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_equals_brute_force_where_bands_propose_everything(data, rows) -> None:
+    text = st.one_of(st.none(), st.lists(st.sampled_from("abcdefg"), max_size=7).map(" ".join))
+    texts = data.draw(st.lists(text, max_size=24))
+    threshold = data.draw(st.sampled_from([0.3, 0.5, 2 / 3, 0.8, 0.9, 1.0]))
+    n = data.draw(st.integers(1, 2))
+    # Bands of one value propose a pair with J = 0.3 with probability 1 - 0.7^128.
+    found = minhash.find(rows(texts), text_column="text", threshold=threshold, ngram=n, bands=128)
+    assert removed(found) == {f"{i:06d}": f"{k:06d}" for i, k in by_brute_force(texts, threshold, n).items()}
+    for row in found.removed.to_pylist():
+        one, keeper, via = (shingles(texts[int(row[key])], n) for key in ("id", "keeper_id", "via_id"))
+        assert row["similarity"] == similarity(one, keeper)
+        assert row["via_similarity"] == similarity(one, via) >= threshold
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers())
+def test_the_order_of_the_input_changes_nothing(seed, rows) -> None:
+    rng = random.Random(seed)
+    texts = [" ".join(rng.choices("abcdefgh", k=rng.randint(0, 8))) for _ in range(40)]
+    pairs = [(text, f"{i:x}") for text, i in zip(texts, rng.sample(range(1000), 40), strict=True)]
+    one = minhash.find(rows(*zip(*pairs, strict=True)), text_column="text", threshold=0.6, bands=40)
+    rng.shuffle(pairs)
+    other = minhash.find(rows(*zip(*pairs, strict=True)), text_column="text", threshold=0.6, bands=40)
+    assert one.removed.equals(other.removed)
+    assert one.stats == other.stats
+    assert one.removed["id"].to_pylist() == sorted(one.removed["id"].to_pylist())
+
+
+def test_recall_on_planted_pairs(rows) -> None:
+    rng = random.Random(7)
+    texts, planted = [], []
+    for pair in range(2000):
+        words = [f"w{pair}_{i}" for i in range(rng.randint(25, 60))]
+        swaps = rng.randint(0, len(words) // 25)
+        planted.append((f"{len(texts):06d}", f"{len(texts) + 1:06d}"))
+        texts += [" ".join(words), " ".join([*words[swaps:], *(f"new{pair}_{i}" for i in range(swaps))])]
+    found = minhash.find(rows(texts), text_column="text")
+    assert min(found.removed["via_similarity"].to_pylist()) >= 0.9
+    assert removed(found).items() <= {(two, one) for one, two in planted}
+    assert found.stats["removed"] >= 0.999 * len(planted)
+
+
+def test_100_000_copies_leave_one(rows) -> None:
+    found = minhash.find(rows([PERSONA] * 100_000), text_column="text")
+    assert found.stats["removed"] == 99_999
+    assert found.stats["pairs_verified"] == 0
+    assert pc.all(pc.equal(found.removed["keeper_id"], "000000")).as_py()
+
+
+def test_a_large_cluster_of_different_near_copies_is_not_quadratic(rows) -> None:
+    count = 20_000
+    found = minhash.find(rows([" ".join([*WORDS, f"x{i}"]) for i in range(count)]), text_column="text")
+    assert found.stats["removed"] == count - 1
+    assert found.stats["pairs_verified"] < 10 * count
+
+
+def test_headlines_have_62_exact_duplicates(rows) -> None:
+    texts = real("headlines.parquet", "text")
+    found = minhash.find(rows(texts), text_column="text", threshold=1.0)
+    exact = len(texts) - len(set(texts))
+    same_set = len(texts) - len({shingles(text, 1) for text in texts})
+    assert exact == 62
+    assert found.stats["removed"] == found.stats["same_set"] == same_set
+
+
+def test_all_of_cora_equals_brute_force(rows) -> None:
+    texts = real("dups/cora_records.parquet", "text")
+    sets = [shingles(text, 1) for text in texts]
+    edges = [(i, j) for i, j in itertools.combinations(range(len(texts)), 2) if similarity(sets[i], sets[j]) >= 0.9]
+    keeper = list(range(len(texts)))
+    while any(keeper[i] != keeper[j] for i, j in edges):
+        for i, j in edges:
+            keeper[i] = keeper[j] = min(keeper[i], keeper[j])
+    expected = {f"{i:06d}": f"{k:06d}" for i, k in enumerate(keeper) if i != k}
+    assert removed(minhash.find(rows(texts), text_column="text", bands=32)) == expected
+
+
+def test_duplicate_or_missing_ids_are_refused_by_name(rows) -> None:
+    with pytest.raises(UserError, match="id 'b' occurs more than once"):
+        minhash.find(rows(["x", "y", "z"], ["b", "a", "b"]), text_column="text")
+    with pytest.raises(UserError, match="1 rows have no id"):
+        minhash.find(rows(["x", "y"], ["b", None]), text_column="text")
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"threshold": 0}, "dedup.minhash.threshold=0"),
+        ({"threshold": 1.1}, "dedup.minhash.threshold=1.1"),
+        ({"bands": 200}, "dedup.minhash.bands=200.*num_permutations=128"),
+        ({"ngram": 0}, "dedup.minhash.ngram=0"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_by_name(rows, knobs, message) -> None:
+    with pytest.raises(UserError, match=message):
+        minhash.find(rows(["x"]), text_column="text", **knobs)
+
+
+def test_a_missing_or_numeric_column_is_refused_by_name(rows) -> None:
+    with pytest.raises(UserError, match="column 'words' is to be read as text.*only"):
+        minhash.find(rows(["x"]), text_column="words")
+    numbers = type(rows(["x"]))(pa.table({"id": ["a"], "text": [1]}))
+    with pytest.raises(UserError, match="column 'text'.*int64"):
+        minhash.find(numbers, text_column="text")

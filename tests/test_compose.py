@@ -1,0 +1,261 @@
+"""Overrides become one checked configuration of plain values, or one message with every mistake and its fix."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from pipelines.compose import compose, engine_of, model_of, sampling_of
+from pipelines.engine.llm import Sampling
+from pipelines.errors import UserError
+from pipelines.settings import Device, Dtype
+
+RUN = ["recipe=text_to_persona", "input=seeds.parquet", "output=runs/x"]
+
+
+def mistakes(*overrides: str, base: list[str] = RUN, **options: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        compose([*base, *overrides], **options)
+    return str(caught.value)
+
+
+def test_everything_is_a_plain_value() -> None:
+    config = compose([*RUN, "limit=1_000", "recipe.granularity=coarse"])
+    assert json.loads(json.dumps(config)) == config
+    assert (config["limit"], config["recipe"]["granularity"]) == (1000, "coarse")
+    assert "hydra" not in config
+
+
+def test_references_are_resolved() -> None:
+    config = compose([*RUN, "text_column=body", "recipe.granularity=medium", "dedup.minhash.threshold=0.8"])
+    stages = config["recipe"]["stages"]
+    assert stages["personas"]["flow"]["text_column"] == "body"
+    assert stages["personas"]["flow"]["granularity"] == "medium"
+    assert stages["minhash"]["dedup"]["threshold"] == 0.8
+
+
+def test_nodes_come_back_typed_when_asked_for() -> None:
+    config = compose([*RUN, "model.dtype=bfloat16", "sampling.stop=[END,'a,b']"])
+    assert model_of(config).dtype is Dtype.bfloat16
+    assert engine_of(config).device is Device.cpu
+    assert sampling_of(config) == Sampling(temperature=0.7, top_p=0.95, max_tokens=128, stop=("END", "a,b"))
+
+
+def test_nothing_of_hydra_stays_behind() -> None:
+    compose(RUN)
+    assert not GlobalHydra.instance().is_initialized()
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("limt=3", "limt: no such key; did you mean limit?"),
+        ("max_tokens=5", "max_tokens: no such key; did you mean sampling.max_tokens?"),
+        ("recipe.granularty=fine", "recipe.granularty: no such key; did you mean recipe.granularity?"),
+        ("recpe.granularity=fine", "did you mean recipe.granularity?"),
+        ("recipe.stages.qualty.filters=x", "did you mean recipe.stages.quality.filters?"),
+        ("+limt=3", "limt: no such key; + adds no new keys here; did you mean limit?"),
+        ("++sampling.tmperature=1", "did you mean sampling.temperature?"),
+        ("sampling.zzz=1", "sampling.zzz: no such key; sampling has logprobs, max_tokens, min_p"),
+        ("engine.base_url=http://x", "it belongs to kind endpoint"),
+        ("modle=smollm2_135m", "modle: no such key; did you mean model?"),
+    ],
+)
+def test_a_key_that_does_not_exist_is_answered_with_the_nearest_that_do(override: str, expected: str) -> None:
+    assert expected in mistakes(override)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("limit=abc", "limit=abc: Value 'abc' of type 'str' could not be converted to Integer"),
+        ("limit=1.5", "limit=1.5: Value '1.5' of type 'float' could not be converted to Integer"),
+        ("limit=true", "limit=True: Value 'True' of type 'bool' could not be converted to Integer"),
+        ("sampling.stop=END", "sampling.stop=END:"),
+        ("dedup.minhash=3", "dedup.minhash=3:"),
+        ("recipe.granularity=Fine", "Invalid value 'Fine', expected one of [coarse, medium, fine]"),
+        ("recipe.overlong=cut", "expected one of [trim, fail]"),
+        ("retry=all", "retry=all: Invalid value 'all', expected one of [failed]"),
+        ("redo=true", "redo=True: Invalid value 'True', expected one of [changed]"),
+        ("recipe.stages.quality.filters.too_short.than=abc", "than='abc': pipelines.filters.persona.fewer_words expects int"),
+        ("recipe.stages.minhash.enabled=maybe", "recipe.stages.minhash.enabled=maybe: must be true or false"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused(override: str, expected: str) -> None:
+    assert expected in mistakes(override)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("max_failed=7", "max_failed=7.0: must be above 0 and at most 1 (share of failed rows"),
+        ("max_failed=0", "must be above 0"),
+        ("limit=0", "limit=0: must be at least 1"),
+        ("sampling.top_k=0", "must be -1 or at least 1"),
+        ("recipe.personas_per_text=0", "recipe.personas_per_text=0: must be at least 1"),
+        ("recipe.relations=[]", "recipe.relations=[]: must be not empty"),
+        ("engine.kind=endpoint", "choose another option of the group"),
+        ("input=", "input=: must be not empty"),
+        ("sampling.max_tokens=2048", "must be below model.context=2048"),
+        ("dedup.minhash.bands=10", "must divide dedup.minhash.num_permutations=128; use 8"),
+    ],
+)
+def test_a_value_that_breaks_its_rule_is_refused(override: str, expected: str) -> None:
+    assert expected in mistakes(override)
+
+
+def test_a_model_is_a_choice_of_the_group() -> None:
+    message = mistakes("model=gpt2")
+    assert "model=gpt2: no such model" in message
+    assert "smollm2_135m" in message
+    assert "model.weights=gpt2" in message
+    assert compose([*RUN, "model.weights=openai-community/gpt2"])["model"]["weights"] == "openai-community/gpt2"
+
+
+@pytest.mark.parametrize("value", ["gpt2", "5", "{name: x}", "[smollm2_135m]", "null", "/models/x"])
+def test_nothing_but_a_name_chooses_a_model(value: str) -> None:
+    assert "no such model" in mistakes(f"model={value}")
+
+
+def test_an_unknown_option_is_answered_with_the_nearest() -> None:
+    assert "engine=vllm_cpuu: no such engine; did you mean vllm_cpu" in mistakes("engine=vllm_cpuu")
+    message = mistakes(base=["recipe=text_to_person", "input=a", "output=b"])
+    assert "recipe=text_to_person: no such recipe; did you mean text_to_persona?" in message
+
+
+def test_a_second_model_is_refused_where_the_recipe_takes_one() -> None:
+    assert "model@weak=smollm2_135m: the recipe takes none there" in mistakes("model@weak=smollm2_135m")
+
+
+def test_all_mistakes_are_said_at_once() -> None:
+    message = mistakes(
+        "model=gpt2", "limt=3", "sampling.max_tokens=abc", "max_failed=7", "+foo=1", "engine=endpoint", "(",
+        base=["recipe=text_to_person"],
+    )  # fmt: skip
+    expected = ["recipe=", "model=", "limt:", "sampling.max_tokens=", "max_failed=", "foo:", "engine.base_url is", "(:", "input is", "output is"]
+    lines = [line.removeprefix("  - ") for line in message.splitlines()[1:]]
+    assert message.startswith(f"{len(expected)} mistakes:")
+    assert all(any(line.startswith(one) for line in lines) for one in expected), message
+
+
+def test_what_must_be_set_depends_on_the_verb() -> None:
+    message = mistakes(base=[])
+    assert all(f"{key} is not" in message for key in ("recipe", "input", "output"))
+    assert "output is not set: add output=... (run directory" in message
+    assert "output" not in mistakes(base=["recipe=text_to_persona"], needs=("recipe", "input"))
+    nothing = compose([], needs=())
+    assert (nothing["recipe"], nothing["input"], nothing["output"]) == (None, None, None)
+    assert nothing["engine"]["kind"] == "vllm"
+
+
+def test_new_keys_are_taken_where_any_key_is_legal() -> None:
+    for plus in ("", "+"):
+        config = compose([*RUN, f"{plus}engine.engine_kwargs.max_num_batched_tokens=4096"])
+        assert config["engine"]["engine_kwargs"] == {"max_num_batched_tokens": 4096}
+
+
+def test_a_stage_can_be_taken_out_or_switched_off() -> None:
+    assert "minhash" not in compose([*RUN, "~recipe.stages.minhash"])["recipe"]["stages"]
+    assert compose([*RUN, "dedup.embedding.enabled=false"])["recipe"]["stages"]["embedding"]["enabled"] is False
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("+recipe.stages.personas.flow.relation=x", "relation: pipelines.flows.persona_hub.text_to_persona has no such knob; did you mean relations"),
+        ("~recipe.stages.personas.flow.relations", "flow.relations is missing"),
+        ("recipe.stages.personas.flow._target_=pipelines.flows.persona_hub.text_to_person", "no function 'text_to_person'; did you mean text_to_persona"),
+        ("recipe.stages.quality.filters.contact._target_=pipelines.filters.nowhere.contact", "module 'pipelines.filters.nowhere' cannot be imported"),
+        ("recipe.stages.quality.filters.contact._partial_=false", "add _partial_: true"),
+        ("+recipe.stages.quality.dedup={}", "a stage has exactly one of flow, filters, dedup"),
+        ("+recipe.stages.quality.enable=false", "recipe.stages.quality.enable: no key of a filters stage; did you mean enabled?"),
+        ("recipe.stages.personas.columns.persona=text", "recipe.stages.personas.columns.persona=text: not a type"),
+    ],
+)  # fmt: skip
+def test_stages_are_bound_to_their_functions_before_anything_starts(override: str, expected: str) -> None:
+    assert expected in mistakes(override)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("prompt.templates.persona='{{ txt }}'", "prompt.templates.persona uses 'txt', which the flow does not give; did you mean text?"),
+        ("prompt.templates.persona='{{ text'", "prompt.templates.persona, line 1:"),
+        ("prompt=none", "renders the template 'persona', which prompt 'none' lacks"),
+    ],
+)  # fmt: skip
+def test_templates_are_read_against_the_flow(override: str, expected: str) -> None:
+    assert expected in mistakes(override)
+
+
+def test_several_values_without_a_sweep_are_answered_with_the_three_ways_out() -> None:
+    message = mistakes("recipe.relations=read,write")
+    assert "add -m" in message
+    assert "recipe.relations=[read,write]" not in message  # the general form is shown, not a guess at what was meant
+    assert "write recipe.relations=[a,b] for a list" in message
+
+
+def test_a_secret_is_not_repeated() -> None:
+    for override in ("engine.api_key=sk-123", "engine.api_key=sk-1,2", "engine.api_key=sk(1"):
+        assert "sk" not in mistakes("engine=endpoint", "engine.base_url=http://x/v1", override)
+
+
+def test_a_dollar_and_a_brace_are_a_reference_unless_escaped() -> None:
+    assert compose(["recipe=text_to_persona", "input=a", "output=runs/${seed}"])["output"] == "runs/0"
+    assert "did you" not in mistakes(base=["recipe=text_to_persona", "input=a", "output=runs/${sed}"])
+    assert "write \\${" in mistakes(base=["recipe=text_to_persona", "input=a", "output=runs/${x"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["a=b", "a,b", "{a}", "(a)", "[a]x", "~/a", "a b", " a ", "it's", 'say "hi"', "a'b\"c", "back\\slash", "end\\", "a:b", "a#b",
+     "%41", "s3://bucket/x?y=1&z=2", "*.parquet", "part-[0-9].parquet", "12", "1e3", "true", "a\tb", "añ😀", "-x", "+x", "$HOME", "a;b|c"],
+)  # fmt: skip
+def test_a_path_is_taken_as_it_stands(path: str) -> None:
+    config = compose(["recipe=text_to_persona", f"input={path}", f"output={path}", f"model.weights={path}", f"text_column={path}"])
+    assert {config["input"], config["output"], config["model"]["weights"], config["text_column"]} == {path}
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda t: "$" not in t))
+@examples(max_examples=60, deadline=None)
+def test_any_text_is_a_path(path: str) -> None:
+    quoted_or_special = path[0] == path[-1] and path[0] in "'\"" and len(path) > 1
+    if quoted_or_special or path.lower() in ("null", "???"):
+        return
+    assert compose(["recipe=text_to_persona", "input=a", f"output={path}"])["output"] == path
+
+
+def test_several_inputs_are_a_list_and_null_is_null() -> None:
+    config = compose(["recipe=text_to_persona", "input=[a.parquet,'b,c.parquet']", "output=x", "id_column=null"])
+    assert config["input"] == ["a.parquet", "b,c.parquet"]
+    assert config["id_column"] is None
+
+
+def test_a_value_that_is_quoted_already_is_left_so() -> None:
+    assert compose(["recipe=text_to_persona", "input='a,b'", "output=x"])["input"] == "a,b"
+
+
+def test_the_configuration_is_found_in_a_wheel_and_in_a_checkout(tmp_path: Path) -> None:
+    """In the wheel conf/ lies inside the package; here the same layout is made of links."""
+    root = Path(__file__).resolve().parents[1]
+    package = tmp_path / "pipelines"
+    package.mkdir()
+    for entry in (root / "pipelines").iterdir():
+        (package / entry.name).symlink_to(entry)
+    (package / "face").unlink()
+    (package / "face").mkdir()
+    for entry in (root / "pipelines" / "face").glob("*.py"):
+        (package / "face" / entry.name).write_text(entry.read_text())
+    (package / "conf").symlink_to(root / "conf")
+    code = "from pipelines.face.groups import conf_dir, options; print(conf_dir(), len(options('model')))"
+    shown = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert shown.stdout.split()[0] == str(package / "conf")

@@ -1,0 +1,92 @@
+"""Every shipped configuration file composes, in every combination that a user may ask for."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines import settings
+from pipelines.compose import compose, engine_of, model_of, sampling_of
+from pipelines.face.groups import GROUPS, conf_dir, options
+from pipelines.prompts import PromptSet
+
+#: What an option cannot know.
+GIVEN = {"endpoint": ["engine.base_url=http://localhost:8000/v1"]}
+
+
+def test_every_group_has_options_and_every_file_is_one() -> None:
+    assert all(options(group) for group in GROUPS)
+    files = {path.relative_to(conf_dir()) for path in conf_dir().rglob("*.yaml")} - {Path("config.yaml")}
+    assert files == {Path(group, f"{option}.yaml") for group in GROUPS for option in options(group)}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "engine", "model"), list(itertools.product(options("recipe"), options("engine"), options("model")))
+)
+def test_every_recipe_composes_with_every_engine_and_model(recipe: str, engine: str, model: str) -> None:
+    config = compose([f"recipe={recipe}", f"engine={engine}", f"model={model}", "input=a", "output=b", *GIVEN.get(engine, [])])
+    assert model_of(config).name == model
+    assert type(engine_of(config)) is settings.ENGINES[config["engine"]["kind"]]
+    assert config["io"]["shard_rows"] == config["engine"]["shard_rows"]
+
+
+@pytest.mark.parametrize(("group", "option"), [(g, o) for g in GROUPS[3:] for o in options(g) if g != "prompt"])
+def test_every_other_option_composes(group: str, option: str) -> None:
+    config = compose(["recipe=text_to_persona", f"{group}={option}", "input=a", "output=b"])
+    assert sampling_of(config).max_tokens == config["sampling"]["max_tokens"]
+
+
+@pytest.mark.parametrize("recipe", options("recipe"))
+def test_a_recipe_file_opens_with_the_command_that_runs_it(recipe: str) -> None:
+    first, second = (conf_dir() / "recipe" / f"{recipe}.yaml").read_text().splitlines()[:2]
+    assert first == "# @package _global_"  # Hydra reads this only from the first line
+    assert second.startswith(f"# nightmill run recipe={recipe} input=")
+
+
+@pytest.mark.parametrize("model", options("model"))
+def test_a_preset_is_complete_and_named_as_its_file(model: str) -> None:
+    preset: dict[str, Any] = yaml.safe_load((conf_dir() / "model" / f"{model}.yaml").read_text())
+    assert preset["name"] == model
+    assert {"weights", "context", "parameters"} <= set(preset)
+    # 16 bits a parameter, on GPUs of 80 GB of which nine tenths may be used.
+    assert preset["parameters"] * 2 / preset.get("tensor_parallel_size", 1) < 0.9 * 80
+
+
+def test_there_are_instruct_presets_from_half_a_billion_to_seventy_billion_parameters() -> None:
+    presets = [yaml.safe_load((conf_dir() / "model" / f"{m}.yaml").read_text()) for m in options("model")]
+    from_hub = [preset for preset in presets if not preset["weights"].startswith("packaged:")]
+    assert len(from_hub) >= 8
+    assert min(p["parameters"] for p in from_hub) < 0.6
+    assert max(p["parameters"] for p in from_hub) > 70
+
+
+def test_the_default_run_is_the_packaged_model_on_this_machine() -> None:
+    config = compose(["recipe=text_to_persona", "input=a", "output=b"])
+    assert config["model"]["weights"] == "packaged:smollm2-135m"
+    assert (config["engine"]["kind"], config["engine"]["device"]) == ("vllm", "cpu")
+
+
+@pytest.mark.parametrize("granularity", ["coarse", "medium", "fine"])
+def test_granularity_changes_the_instruction_only(granularity: str) -> None:
+    prompt = compose(["recipe=text_to_persona", "input=a", "output=b"])["prompt"]
+    prompts = PromptSet(prompt["name"], prompt["templates"], prompt["system"], prompt["tables"])
+    fields = {"text": "How to set a violin's neck.", "relation": "write"}
+    rendered = prompts.render("persona", granularity=granularity, **fields).messages[-1][1]
+    instruction = prompt["tables"]["granularities"][granularity]
+    assert instruction in rendered
+    assert rendered.replace(instruction, "") == prompts.render("persona", granularity="fine", **fields).messages[-1][
+        1
+    ].replace(prompt["tables"]["granularities"]["fine"], "")
+
+
+def test_a_text_stands_between_delimiters_in_the_prompt() -> None:
+    prompt = compose(["recipe=text_to_persona", "input=a", "output=b"])["prompt"]
+    prompts = PromptSet(prompt["name"], prompt["templates"], prompt["system"], prompt["tables"])
+    text = "{{ 7*7 }} {% include 'x' %}"
+    for template, more in {"persona": {}, "personas": {"count": 3}}.items():
+        rendered = prompts.render(template, text=text, relation="read", granularity="fine", **more)
+        assert f'"""\n{text}\n"""' in rendered.messages[-1][1]
