@@ -22,7 +22,7 @@ from pipelines import settings
 from pipelines.engine.llm import Sampling
 from pipelines.errors import UserError
 from pipelines.face import check
-from pipelines.face.asked import Asked, listed, read
+from pipelines.face.asked import Asked, Mistakes, read
 from pipelines.face.groups import options
 from pipelines.face.hydra_home import opened
 from pipelines.face.overrides import did_you_mean, nearest, nearest_keys, shown
@@ -41,7 +41,7 @@ def compose(overrides: Sequence[str], *, needs: Collection[str] = NEEDS) -> dict
         needs: which of ``recipe``, ``input`` and ``output`` must be set; the others may come back as None.
 
     Raises:
-        UserError: something is wrong; the message lists all of it, each with the fix.
+        Mistakes: something is wrong; a UserError that lists all of it, each with the fix.
     """
     with opened() as loader:
         asked = read(overrides, loader)
@@ -57,7 +57,7 @@ def compose(overrides: Sequence[str], *, needs: Collection[str] = NEEDS) -> dict
         asked.wrong.extend(check.mistakes(plain))
         if not asked.wrong:
             return plain
-    raise UserError(listed(asked.wrong))
+    raise Mistakes(asked.wrong)
 
 
 def model_of(config: Mapping[str, Any], node: str = "model") -> settings.Model:

@@ -17,6 +17,10 @@ class RunStopped(Exception):
     """The run ended before its end; finished shards are committed and the same command goes on from there."""
 
 
+class Interrupted(RunStopped):
+    """The user asked for the end (Ctrl-C); a sweep starts no further point."""
+
+
 class RowFailed(Exception):
     """One row could not be done; ``kind`` is the short name that quarantine and the ledger count it under."""
 

@@ -50,17 +50,24 @@ PROVENANCE = pa.struct(
 
 def digest(*parts: object) -> str:
     """32 hexadecimal digits naming ``parts``; parts that differ anywhere, or are cut elsewhere, differ here."""
-    h = hashlib.blake2b(digest_size=16)
+    pieces: list[bytes] = []
     for part in parts:
-        raw = part if isinstance(part, bytes) else canonical(part).encode("utf-8", "surrogatepass")
-        h.update(len(raw).to_bytes(8, "little"))
-        h.update(raw)
-    return h.hexdigest()
+        if isinstance(part, bytes):
+            raw = part
+        else:
+            # Ids are made for every row: a string or number is not worth a detour through JSON.
+            text = part if isinstance(part, str) else str(part) if isinstance(part, int) else canonical(part)
+            raw = text.encode("utf-8", "surrogatepass")
+        pieces += (len(raw).to_bytes(8, "little"), raw)
+    return hashlib.blake2b(b"".join(pieces), digest_size=16).hexdigest()
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
 
 
 def canonical(value: object) -> str:
     """JSON with sorted keys and no spaces: the form in which settings are hashed and compared."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return _CANONICAL.encode(value)
 
 
 def item_id(fingerprint: str, row_id: str, index: int) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pipelines.errors import RunStopped, UserError
+from pipelines.errors import Interrupted, RunStopped, UserError
 from pipelines.interrupt import Interrupt, interruptible
 from pipelines.progress import Progress
 from pipelines.publish import publish
@@ -51,6 +51,7 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     place = folder(config["output"])
     started = time.monotonic()
+    refuse_strangers(place, config["output"])
     with acquire(place) as lease, Progress(Console(stderr=True)) as progress:
         if lease.took_over:
             progress.say(lease.took_over)
@@ -68,18 +69,21 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
     return summary(place, config, night.made, seconds=seconds, tokens_per_second=night.tokens_per_second)
 
 
+def refuse_strangers(place: Folder, output: str) -> None:
+    """Refuse a folder that holds something and is no run's, before anything is written to it."""
+    present = [*place.names(), *place.folders()]
+    strangers = [name for name in present if name != "lease"]
+    if strangers and "manifest.json" not in present:
+        shown = ", ".join(strangers[:3])
+        raise UserError(f"output={output}: the folder holds {shown}, which no run wrote; choose another output")
+
+
 def settle_input(place: Folder, config: Mapping[str, Any]) -> Manifest:
     """The run's manifest: frozen at the first start, compared by name at every later one."""
     chosen = {key: config[key] for key in ("text_column", "id_column", "limit")}
     try:
         old = Manifest.from_json(read_record(place, "manifest.json"))
     except FileNotFoundError:
-        strangers = [name for name in (*place.names(), *place.folders()) if name != "lease"]
-        if strangers:
-            raise UserError(
-                f"output={config['output']}: the folder holds {', '.join(strangers[:3])}, which no run wrote; "
-                "choose another output"
-            ) from None
         manifest = freeze(config["input"], **chosen)
         write_record(place, "manifest.json", manifest.to_json())
         return manifest
@@ -128,6 +132,7 @@ class Night:
         self._progress, self._interrupt = progress, interrupt
         self._asks_model = any(stage.kind == "flow" for stage in stages)
         self._pool: ray_side.Pool | None = None
+        self._connected = False
         self._tokens, self._generating = 0, 0.0
 
     @property
@@ -143,7 +148,8 @@ class Night:
         finally:
             if self._pool is not None:
                 self._pool.close()
-            ray_side.disconnect()
+            if self._connected:
+                ray_side.disconnect()
 
     def seeds(self, stage: Stage, manifest: Manifest) -> Dataset:
         """The seeds stage: read the input once, give ids, commit."""
@@ -151,7 +157,7 @@ class Night:
         entries = entries_of(self._place, target)
         if Plan.load(target) is None:
             self._progress.say("seeds: reading the input")
-            ray_side.connect(self._config["cluster"])
+            self._connect()
             rows = self._config["io"]["bulk_rows"]
             for text in ray_side.stream(ingest, manifest.to_json(), target.url, stage.fingerprint, rows):
                 entry = Entry.from_json(text)
@@ -220,7 +226,7 @@ class Night:
 
     def _ready_pool(self, *, load: bool) -> ray_side.Pool:
         if self._pool is None:
-            ray_side.connect(self._config["cluster"])
+            self._connect()
             self._pool = ray_side.Pool(self._config, engine=self._asks_model)
             for warning in self._pool.placement.warnings:
                 self._progress.say(warning)
@@ -228,6 +234,9 @@ class Night:
             begun = time.monotonic()
             self._pool.load(lambda: self._progress.waiting(f"loading the model ({time.monotonic() - begun:.0f} s)"))
         return self._pool
+
+    def _connect(self) -> None:
+        self._connected = ray_side.connect(self._config["cluster"]) or self._connected
 
     def _finished(self, stage: Stage, target: Folder, entries: dict[int, Entry]) -> Dataset:
         entries = entries_of(self._place, target, entries)
@@ -237,7 +246,7 @@ class Night:
 
     def _stop_if_asked(self) -> None:
         if self._interrupt:
-            raise RunStopped("stopped by a signal; run the same command to go on from what is committed")
+            raise Interrupted("stopped by a signal; run the same command to go on from what is committed")
 
     @contextmanager
     def _watch(self, pool: ray_side.Pool) -> Iterator[None]:

@@ -118,9 +118,7 @@ class VllmEngine:
     replicas: int = key("copies of the model, each with its own devices; 0 means as many as fit", 1, at_least(0))
     max_num_seqs: int = key("sequences that one copy decodes at once", 64, at_least(1))
     shard_rows: int = key("rows that a copy does in 1 to 5 minutes; io.shard_rows takes it", 128, at_least(1))
-    gpu_memory_utilization: float = key(
-        "share of the device's (cpu: node's) memory for weights and cache", 0.9, SHARE_ABOVE_ZERO
-    )
+    gpu_memory_utilization: float = key("gpu only: share of its memory for weights and KV cache", 0.9, SHARE_ABOVE_ZERO)
     kv_cache_gib: float | None = key("cpu only: GiB for the KV cache; null takes what is free", None, ABOVE_ZERO)
     enforce_eager: bool = key("skip graph capture: faster start, slower decoding on GPUs", False)
     max_restarts: int = key("how often a dead copy is replaced before the run stops", 3, at_least(0))
@@ -139,6 +137,11 @@ class EndpointEngine:
     api_key_env: str = key("environment variable with the key, which is never configured", "OPENAI_API_KEY")
     replicas: int = key("client actors", 1, at_least(1))
     max_concurrent: int = key("requests in flight per client actor", 64, at_least(1))
+    send_token_ids: bool = key(
+        "tokenise here and send token ids (vLLM servers; needs transformers): text that looks like "
+        "markup then stays text, and prompts are measured before they are sent",
+        False,
+    )
     shard_rows: int = key("rows that the server does in 1 to 5 minutes; io.shard_rows takes it", 512, at_least(1))
     max_retries: int = key("tries after 429, 5xx or a time-out, with exponential backoff and jitter", 6, at_least(0))
     backoff_s: float = key("seconds before the first retry; doubles each time, at most 60", 1.0, at_least(0))

@@ -26,8 +26,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from pipelines.compose import compose
-from pipelines.errors import RunStopped, UserError
-from pipelines.face.asked import points_of
+from pipelines.errors import Interrupted, RunStopped, UserError
+from pipelines.face.asked import Mistakes, points_of
 from pipelines.face.groups import conf_dir
 from pipelines.face.hydra_home import LAUNCHER, register
 from pipelines.face.overrides import quoted
@@ -85,14 +85,14 @@ def render(result: dict[str, Any]) -> Any:
 
 def _check(asked: Sequence[str]) -> None:
     """Compose every point; all their mistakes are one error."""
-    wrong: dict[str, None] = {}
+    wrong: list[str] = []
     for point in points_of(asked):
         try:
             compose(point)
-        except UserError as error:
-            wrong[str(error)] = None
+        except Mistakes as error:
+            wrong.extend(error.lines)
     if wrong:
-        raise UserError("\n".join(wrong))
+        raise Mistakes(wrong)
 
 
 @contextmanager
@@ -117,14 +117,14 @@ class Sequential(Launcher):  # type: ignore[misc]
     """Runs the points of a sweep one after another in this process, so that engines stay warm between them."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take what runs a point; each point composes its own configuration."""
+        """Take what runs a point, and what all points share; each point composes its own configuration."""
         self._done = task_function
+        self._shared = set(config.hydra.overrides.task)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Run the points ``initial_job_idx`` and on."""
-        shared = set.intersection(*map(set, job_overrides)) if len(job_overrides) > 1 else set()
         for number, overrides in enumerate(job_overrides, start=initial_job_idx):
-            own = [one for one in overrides if one not in shared and not one.startswith("output=")]
+            own = [one for one in overrides if one not in self._shared]
             self._done(_Point(number, tuple(overrides), tuple(own)))
         return [JobReturn(overrides=overrides, status=JobStatus.COMPLETED) for overrides in job_overrides]
 
@@ -146,6 +146,8 @@ def _run_point(run: Callable[[dict[str, Any]], dict[str, Any]], point: _Point) -
         config["output"] = outcome["output"] = f"{config['output'].rstrip('/')}/points/{point.number:03d}"
         log.info("point %03d: %s -> %s", point.number, shown, config["output"])
         return outcome | {"ok": True, "result": run(config)}
+    except Interrupted:
+        raise
     except (UserError, RunStopped) as error:
         log.error("point %03d failed: %s", point.number, error)
         return outcome | {"error": str(error)}

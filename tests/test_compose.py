@@ -86,7 +86,10 @@ def test_a_key_that_does_not_exist_is_answered_with_the_nearest_that_do(override
         ("recipe.overlong=cut", "expected one of [trim, fail]"),
         ("retry=all", "retry=all: Invalid value 'all', expected one of [failed]"),
         ("redo=true", "redo=True: Invalid value 'True', expected one of [changed]"),
-        ("recipe.stages.quality.filters.too_short.than=abc", "than='abc': pipelines.filters.persona.fewer_words expects int"),
+        (
+            "recipe.stages.quality.filters.too_short.than=abc",
+            "than='abc': pipelines.filters.persona.fewer_words expects int",
+        ),
         ("recipe.stages.minhash.enabled=maybe", "recipe.stages.minhash.enabled=maybe: must be true or false"),
     ],
 )
@@ -141,7 +144,18 @@ def test_all_mistakes_are_said_at_once() -> None:
         "model=gpt2", "limt=3", "sampling.max_tokens=abc", "max_failed=7", "+foo=1", "engine=endpoint", "(",
         base=["recipe=text_to_person"],
     )  # fmt: skip
-    expected = ["recipe=", "model=", "limt:", "sampling.max_tokens=", "max_failed=", "foo:", "engine.base_url is", "(:", "input is", "output is"]
+    expected = [
+        "recipe=",
+        "model=",
+        "limt:",
+        "sampling.max_tokens=",
+        "max_failed=",
+        "foo:",
+        "engine.base_url is",
+        "(:",
+        "input is",
+        "output is",
+    ]
     lines = [line.removeprefix("  - ") for line in message.splitlines()[1:]]
     assert message.startswith(f"{len(expected)} mistakes:")
     assert all(any(line.startswith(one) for line in lines) for one in expected), message
@@ -171,13 +185,13 @@ def test_a_stage_can_be_taken_out_or_switched_off() -> None:
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("+recipe.stages.personas.flow.relation=x", "relation: pipelines.flows.persona_hub.text_to_persona has no such knob; did you mean relations"),
+        ("+recipe.stages.personas.flow.relation=x", "text_to_persona has no such knob; did you mean relations"),
         ("~recipe.stages.personas.flow.relations", "flow.relations is missing"),
-        ("recipe.stages.personas.flow._target_=pipelines.flows.persona_hub.text_to_person", "no function 'text_to_person'; did you mean text_to_persona"),
-        ("recipe.stages.quality.filters.contact._target_=pipelines.filters.nowhere.contact", "module 'pipelines.filters.nowhere' cannot be imported"),
+        ("recipe.stages.personas.flow._target_=pipelines.flows.persona_hub.text", "has no function 'text'"),
+        ("recipe.stages.quality.filters.contact._target_=pipelines.no.where", "module 'pipelines.no' cannot be imported"),
         ("recipe.stages.quality.filters.contact._partial_=false", "add _partial_: true"),
         ("+recipe.stages.quality.dedup={}", "a stage has exactly one of flow, filters, dedup"),
-        ("+recipe.stages.quality.enable=false", "recipe.stages.quality.enable: no key of a filters stage; did you mean enabled?"),
+        ("+recipe.stages.quality.enable=false", "enable: no key of a filters stage; did you mean enabled?"),
         ("recipe.stages.personas.columns.persona=text", "recipe.stages.personas.columns.persona=text: not a type"),
     ],
 )  # fmt: skip
@@ -188,7 +202,7 @@ def test_stages_are_bound_to_their_functions_before_anything_starts(override: st
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("prompt.templates.persona='{{ txt }}'", "prompt.templates.persona uses 'txt', which the flow does not give; did you mean text?"),
+        ("prompt.templates.persona='{{ txt }}'", "uses 'txt', which the flow does not give; did you mean text?"),
         ("prompt.templates.persona='{{ text'", "prompt.templates.persona, line 1:"),
         ("prompt=none", "renders the template 'persona', which prompt 'none' lacks"),
     ],
@@ -217,16 +231,21 @@ def test_a_dollar_and_a_brace_are_a_reference_unless_escaped() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["a=b", "a,b", "{a}", "(a)", "[a]x", "~/a", "a b", " a ", "it's", 'say "hi"', "a'b\"c", "back\\slash", "end\\", "a:b", "a#b",
-     "%41", "s3://bucket/x?y=1&z=2", "*.parquet", "part-[0-9].parquet", "12", "1e3", "true", "a\tb", "añ😀", "-x", "+x", "$HOME", "a;b|c"],
+    [
+        "a=b", "a,b", "{a}", "(a)", "[a]x", "~/a", "a b", " a ", "it's", 'say "hi"', "a'b\"c", "back\\slash", "end\\",
+        "a:b", "a#b", "%41", "s3://bucket/x?y=1&z=2", "*.parquet", "part-[0-9].parquet", "12", "1e3", "true", "a\tb",
+        "añ😀", "-x", "+x", "$HOME", "a;b|c",
+    ],
 )  # fmt: skip
 def test_a_path_is_taken_as_it_stands(path: str) -> None:
-    config = compose(["recipe=text_to_persona", f"input={path}", f"output={path}", f"model.weights={path}", f"text_column={path}"])
+    config = compose(
+        ["recipe=text_to_persona", f"input={path}", f"output={path}", f"model.weights={path}", f"text_column={path}"]
+    )
     assert {config["input"], config["output"], config["model"]["weights"], config["text_column"]} == {path}
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda t: "$" not in t))
-@examples(max_examples=60, deadline=None)
+@examples(max_examples=20, deadline=None)
 def test_any_text_is_a_path(path: str) -> None:
     quoted_or_special = path[0] == path[-1] and path[0] in "'\"" and len(path) > 1
     if quoted_or_special or path.lower() in ("null", "???"):

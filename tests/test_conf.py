@@ -28,7 +28,9 @@ def test_every_group_has_options_and_every_file_is_one() -> None:
     ("recipe", "engine", "model"), list(itertools.product(options("recipe"), options("engine"), options("model")))
 )
 def test_every_recipe_composes_with_every_engine_and_model(recipe: str, engine: str, model: str) -> None:
-    config = compose([f"recipe={recipe}", f"engine={engine}", f"model={model}", "input=a", "output=b", *GIVEN.get(engine, [])])
+    config = compose(
+        [f"recipe={recipe}", f"engine={engine}", f"model={model}", "input=a", "output=b", *GIVEN.get(engine, [])]
+    )
     assert model_of(config).name == model
     assert type(engine_of(config)) is settings.ENGINES[config["engine"]["kind"]]
     assert config["io"]["shard_rows"] == config["engine"]["shard_rows"]

@@ -7,12 +7,15 @@ gets exactly the ids of ``apply_chat_template(tokenize=True)``. Nothing here kno
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines import settings
 from pipelines.engine.llm import Request
+from pipelines.engine.weights import resolve
 from pipelines.errors import PromptTooLong, UserError
 from pipelines.prompts import Message, Rendered
 
@@ -21,7 +24,33 @@ _PAD = " \n"
 #: Characters of text per token that no ordinary text exceeds; longer fields are cut to it before they are tokenised.
 _CHARS_PER_TOKEN = 16
 #: Above this many characters a prompt takes more than about 20 ms to tokenise (measured: 2.2 MB/s).
-LONG_CHARS = 40_000
+_LONG_CHARS = 40_000
+
+
+def load(model: settings.Model) -> ChatTokenizer:
+    """The tokenizer of a model, from ``model.tokenizer`` or beside its weights.
+
+    Raises:
+        UserError: it is not there, or is of a kind that cannot keep markup in data apart.
+    """
+    try:
+        from transformers import AutoTokenizer
+    except ImportError:
+        raise UserError(
+            "a tokenizer is needed here and transformers is not installed; pip install transformers"
+        ) from None
+    setting, name = ("model.tokenizer", model.tokenizer) if model.tokenizer else ("model.weights", model.weights)
+    where = resolve(name, None if model.tokenizer else model.revision, setting=setting)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            where,
+            revision=None if model.tokenizer else model.revision,
+            trust_remote_code=model.trust_remote_code,
+        )
+    except OSError as error:
+        why = str(error).strip().splitlines()[0]
+        raise UserError(f"{setting}={name}: no tokenizer there ({why}); name another with model.tokenizer") from error
+    return ChatTokenizer(tokenizer, chat=model.chat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +141,12 @@ class ChatTokenizer:
         if len(ids) > limit:
             raise PromptTooLong(len(ids), limit)
         return ids, prompt, False
+
+    async def fit_beside(self, request: Request, context: int) -> tuple[list[int], Rendered, bool]:
+        """As ``fit``; a long prompt is tokenised in a thread, so that the event loop goes on."""
+        if sum(len(text) for _, text in request.prompt.messages) > _LONG_CHARS:
+            return await asyncio.to_thread(self.fit, request, context)
+        return self.fit(request, context)
 
     def _trimmed(self, prompt: Rendered, name: str, limit: int) -> tuple[list[int], Rendered, bool]:
         """The longest start of the field ``name`` that fits, within 1/64 of ``limit``."""

@@ -188,8 +188,8 @@ def _idle(name: str, slots: int, io: Mapping[str, Any]) -> tuple[str, ...]:
     if rows >= slots:
         return ()
     return (
-        f"io.shards_in_flight={io['shards_in_flight']} x io.shard_rows={io['shard_rows']} keeps {rows} rows in flight on "
-        f"a copy, and {name}={slots} can be answered at once; raise io.shards_in_flight to "
+        f"io.shards_in_flight={io['shards_in_flight']} x io.shard_rows={io['shard_rows']} keeps {rows} rows in flight "
+        f"on a copy, and {name}={slots} can be answered at once; raise io.shards_in_flight to "
         f"{-(-slots // io['shard_rows'])}",
     )
 

@@ -69,20 +69,19 @@ class SimulatedEngine:
         cut = vocabulary.share(draw) < self._cut
         if request.schema is not None:
             text = json.dumps(instance(request.schema, lambda: self._text(draw), draw), ensure_ascii=False)
-        elif cut:
-            text = ""
         else:
-            text = self._text(draw)
+            text = "" if cut else self._text(draw)
         if cut:
-            text = _longer(text, asked.max_tokens, draw)
+            text = f"{text[: len(text) // 2]} {vocabulary.sentence(draw, asked.max_tokens + 4)}".lstrip()
         for stop in asked.stop:
             text = text.partition(stop)[0]
         tokens = text.count(" ") + 1 if text else 0
-        if tokens >= asked.max_tokens and (cut or tokens > asked.max_tokens):
-            text, tokens, cut = " ".join(text.split(" ")[: asked.max_tokens]), asked.max_tokens, True
+        finish_reason = "stop"
+        if tokens > asked.max_tokens:
+            text, tokens, finish_reason = " ".join(text.split(" ")[: asked.max_tokens]), asked.max_tokens, "length"
         return Answer(
             text=text,
-            finish_reason="length" if cut else "stop",
+            finish_reason=finish_reason,
             prompt_tokens=sum(turn.count(" ") + turn.count("\n") + 1 for _, turn in request.prompt.messages),
             completion_tokens=tokens,
             seed=request.seed,
@@ -106,3 +105,19 @@ class SimulatedEngine:
         if kind < self._settings.accepted + self._settings.duplicates:
             return vocabulary.near_duplicate(draw, self._seed)
         return vocabulary.REJECTED[REASONS[next(draw) % len(vocabulary.REJECTED)]](draw)
+
+
+def _check(engine: settings.SimulatedEngine) -> None:
+    for name in ("accepted", "duplicates", "errors"):
+        value = getattr(engine, name)
+        if not 0 <= value <= 1:
+            raise UserError(f"engine.{name}={value}: a share lies between 0 and 1")
+    if engine.accepted + engine.duplicates > 1 + 1e-9:
+        raise UserError(
+            f"engine.accepted={engine.accepted} and engine.duplicates={engine.duplicates}: together at most 1"
+        )
+    if engine.words_mean < 1 or engine.max_num_seqs < 1 or engine.latency_s < 0:
+        raise UserError(
+            f"engine.words_mean={engine.words_mean}, engine.max_num_seqs={engine.max_num_seqs}, "
+            f"engine.latency_s={engine.latency_s}: the first two are at least 1, the last at least 0"
+        )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import settings
 from pipelines.engine import orphan
-from pipelines.engine.chat import LONG_CHARS, ChatTokenizer
+from pipelines.engine.chat import ChatTokenizer, load
 from pipelines.engine.llm import Request
 from pipelines.engine.resources import GIB, gpus_per_copy, kv_cache_bytes, memory_problem
 from pipelines.engine.weights import resolve
@@ -66,10 +66,7 @@ class VllmEngine:
         llm, chat = self._llm, self._chat
         if llm is None or chat is None or llm.errored:
             raise EngineDead("vLLM is not running")
-        if sum(len(text) for _, text in request.prompt.messages) > LONG_CHARS:
-            ids, _, trimmed = await asyncio.to_thread(chat.fit, request, self._model.context)
-        else:
-            ids, _, trimmed = chat.fit(request, self._model.context)
+        ids, _, trimmed = await chat.fit_beside(request, self._model.context)
         self._sequences += request.n
         try:
             async with asyncio.timeout(self._settings.request_timeout_s):
@@ -105,20 +102,12 @@ class VllmEngine:
     def _load(self) -> None:
         where = resolve(self._model.weights, self._model.revision)
         _environment(self._settings)
-        from transformers import AutoTokenizer
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
         try:
             arguments = AsyncEngineArgs(**self._arguments(where))
-            self._chat = ChatTokenizer(
-                AutoTokenizer.from_pretrained(
-                    resolve(self._model.tokenizer, setting="model.tokenizer") if self._model.tokenizer else where,
-                    revision=None if self._model.tokenizer else self._model.revision,
-                    trust_remote_code=self._model.trust_remote_code,
-                ),
-                chat=self._model.chat,
-            )
+            self._chat = load(self._model)
             self._llm = AsyncLLM.from_engine_args(arguments)
         except UserError:
             raise
@@ -188,7 +177,7 @@ class VllmEngine:
             )
         return (
             f"vLLM could not load model.weights={model.weights} ({text}); its log above says why. Where memory ran "
-            f"out, lower engine.kv_cache_gib, engine.max_num_seqs={engine.max_num_seqs} or model.context={model.context}"
+            f"out, lower engine.kv_cache_gib, model.context={model.context} or engine.max_num_seqs={engine.max_num_seqs}"
         )
 
 

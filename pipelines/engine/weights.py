@@ -88,7 +88,9 @@ def resolve(weights: str, revision: str | None = None, *, setting: str = "model.
     if not path.is_dir():
         raise UserError(f"{setting}={weights}: no such directory; give one that holds config.json, or {_known()}")
     if not (path / "config.json").is_file():
-        raise UserError(f"{setting}={weights}: the directory is no model's, it holds no config.json; give one that does")
+        raise UserError(
+            f"{setting}={weights}: the directory is no model's, it holds no config.json; give one that does"
+        )
     return str(path)
 
 

@@ -21,6 +21,15 @@ from pipelines.face.hydra_home import opened
 from pipelines.face.overrides import did_you_mean, nearest, quoted, shown
 
 
+class Mistakes(UserError):
+    """Everything that is wrong with what was asked for; ``lines`` has one mistake each."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self.lines = list(dict.fromkeys(lines))
+        several = [f"{len(self.lines)} mistakes:", *(f"  - {line}" for line in self.lines)]
+        super().__init__(self.lines[0] if len(self.lines) == 1 else "\n".join(several))
+
+
 @dataclass
 class Asked:
     """What the overrides ask for, and what is wrong with them."""
@@ -100,14 +109,8 @@ def points_of(overrides: Sequence[str]) -> list[list[str]]:
             except HydraException:
                 wrong.append(_unreadable(text))
         if wrong:
-            raise UserError(listed(wrong))
+            raise Mistakes(wrong)
         try:
             return [point for batch in BasicSweeper.split_arguments(parsed, None) for point in batch]
         except HydraException as error:
             raise UserError(f"-m: {error}") from error
-
-
-def listed(wrong: Sequence[str]) -> str:
-    """Mistakes as one message."""
-    lines = list(dict.fromkeys(wrong))
-    return lines[0] if len(lines) == 1 else f"{len(lines)} mistakes:\n" + "\n".join(f"  - {line}" for line in lines)

@@ -40,50 +40,49 @@ _META = (
 
 #: Words that name a person and carry no telling ending.
 _PERSON_WORDS = """
-    who whose whom someone somebody anyone person people individual human adult i he she
-    man men woman women guy gal boy girl child children kid teen adolescent toddler baby youth lad lady gentleman
-    mother father mom mum dad parent grandparent son daughter sibling brother sister twin uncle aunt aunty cousin nephew
-    niece husband wife spouse widow bride groom fiance family couple friend buddy mate roommate flatmate
-    teammate classmate schoolmate ally peer colleague associate fellow partner neighbour resident citizen national native
-    local client recipient visionary millionaire billionaire lord grandchild grandniece
-    tenant expat expatriate immigrant migrant refugee nomad dweller villager member representative rep delegate
-    student undergraduate graduate postgraduate undergrad grad phd freshman sophomore senior junior alum alumna alumnus
-    pupil apprentice intern trainee scholar candidate novice newbie rookie beginner veteran vet pro professional expert
-    specialist authority connoisseur enthusiast fan fanatic superfan buff aficionado devotee geek nerd junkie hobbyist
-    addict maven guru prodigy genius savant fanboy fangirl advocate skeptic sceptic cynic critic pundit proponent
-    opponent rival patriot zealot disciple acolyte believer pilgrim convert
-    nurse doctor surgeon physician medic paramedic midwife chiropractor therapist dentist vet patient victim survivor
-    teacher coach tutor mentor professor principal dean postdoc academic academician lecturer faculty
-    chef cook baker sommelier barista waiter host hostess steward clerk cashier receptionist secretary assistant aide
-    pilot astronaut sailor captain skipper crew soldier marine cop officer guard sheriff spy agent detective
-    judge attorney counsel paralegal notary official diplomat ambassador politician mayor governor president premier
-    minister monarch king queen prince princess duke duchess heir noble aristocrat chief chieftain leader boss head
-    executive ceo cto cfo coo founder entrepreneur tycoon mogul magnate landlord shareholder liaison
-    mechanic technician craftsman artisan smith blacksmith goldsmith locksmith tradesperson handyman
-    artist architect actor actress poet bard playwright novelist laureate musician pianist vocalist celebrity
-    star idol diva icon athlete acrobat gymnast jockey goalie goalkeeper quarterback midfielder champion medallist
-    hero heroine monk nun priest imam rabbi cleric pastor vicar bishop shaman saint atheist guide scribe scout recluse hermit
-    introvert extrovert foodie polyglot polymath spokesperson salesperson chairperson layperson concierge
-    shepherd peasant herdsman serf commuter retiree pensioner descendant ancestor personality influencer vlogger
-    spectator onlooker witness bystander reader writer author buyer seller
+    who whose whom someone somebody anyone person people individual human adult i he she man men woman women guy
+    gal boy girl child children kid teen adolescent toddler baby youth lad lady gentleman mother father mom mum
+    dad parent grandparent son daughter sibling brother sister twin uncle aunt aunty cousin nephew niece husband
+    wife spouse widow bride groom fiance family couple friend buddy mate roommate flatmate teammate classmate
+    schoolmate ally peer colleague associate fellow partner neighbour resident citizen national native local
+    client recipient visionary millionaire billionaire lord grandchild grandniece tenant expat expatriate
+    immigrant migrant refugee nomad dweller villager member representative rep delegate student undergraduate
+    graduate postgraduate undergrad grad phd freshman sophomore senior junior alum alumna alumnus pupil
+    apprentice intern trainee scholar candidate novice newbie rookie beginner veteran vet pro professional
+    expert specialist authority connoisseur enthusiast fan fanatic superfan buff aficionado devotee geek nerd
+    junkie hobbyist addict maven guru prodigy genius savant fanboy fangirl advocate skeptic sceptic cynic critic
+    pundit proponent opponent rival patriot zealot disciple acolyte believer pilgrim convert nurse doctor
+    surgeon physician medic paramedic midwife chiropractor therapist dentist vet patient victim survivor teacher
+    coach tutor mentor professor principal dean postdoc academic academician lecturer faculty chef cook baker
+    sommelier barista waiter host hostess steward clerk cashier receptionist secretary assistant aide pilot
+    astronaut sailor captain skipper crew soldier marine cop officer guard sheriff spy agent detective judge
+    attorney counsel paralegal notary official diplomat ambassador politician mayor governor president premier
+    minister monarch king queen prince princess duke duchess heir noble aristocrat chief chieftain leader boss
+    head executive ceo cto cfo coo founder entrepreneur tycoon mogul magnate landlord shareholder liaison
+    mechanic technician craftsman artisan smith blacksmith goldsmith locksmith tradesperson handyman artist
+    architect actor actress poet bard playwright novelist laureate musician pianist vocalist celebrity star idol
+    diva icon athlete acrobat gymnast jockey goalie goalkeeper quarterback midfielder champion medallist hero
+    heroine monk nun priest imam rabbi cleric pastor vicar bishop shaman saint atheist guide scribe scout
+    recluse hermit introvert extrovert foodie polyglot polymath spokesperson salesperson chairperson layperson
+    concierge shepherd peasant herdsman serf commuter retiree pensioner descendant ancestor personality
+    influencer vlogger spectator onlooker witness bystander reader writer author buyer seller
 """.split()
 #: Endings of words for what people do or where they come from: teacher, sculptor, chemist, librarian, trainee.
 _PERSON_ENDING = "[a-z]{2,}(?:er|or|ist|ian|ant|ee|man|men|ess|yst|crat)s?"
 #: Commoner words with such an ending that name nobody; they are taken out before the endings are looked for.
 _NOBODY_WORDS = """
-    other another together whether rather either neither however never ever over under after later water paper number
-    computer power order matter letter chapter character quarter center better greater higher lower larger smaller
-    longer shorter further stronger weaker older younger newer faster deeper broader wider latter upper inner outer
-    proper super cyber silver summer winter weather september october november december dinner offer server printer
-    folder filter layer laser fiber tower river cancer fever disorder cover corner border poster consider per
-    sensor motor minor color harbor flavor error factor sector vector tractor interior exterior floor door nor
-    poor behavior tumor humor terror mirror corridor
-    important significant relevant distant constant instant plant restaurant want grant giant dominant elegant brilliant
-    pleasant reluctant resistant abundant assist exist consist resist list mist
-    process access success business less unless address stress press progress express fitness wellness awareness
-    happiness illness effectiveness readiness openness guess possess
-    degree free see tree three fee coffee committee agree guarantee knee
-    italian asian indian christian canadian russian african victorian median german roman
+    other another together whether rather either neither however never ever over under after later water paper
+    number computer power order matter letter chapter character quarter center better greater higher lower
+    larger smaller longer shorter further stronger weaker older younger newer faster deeper broader wider latter
+    upper inner outer proper super cyber silver summer winter weather september october november december dinner
+    offer server printer folder filter layer laser fiber tower river cancer fever disorder cover corner border
+    poster consider per sensor motor minor color harbor flavor error factor sector vector tractor interior
+    exterior floor door nor poor behavior tumor humor terror mirror corridor important significant relevant
+    distant constant instant plant restaurant want grant giant dominant elegant brilliant pleasant reluctant
+    resistant abundant assist exist consist resist list mist process access success business less unless address
+    stress press progress express fitness wellness awareness happiness illness effectiveness readiness openness
+    guess possess degree free see tree three fee coffee committee agree guarantee knee italian asian indian
+    christian canadian russian african victorian median german roman
 """.split()
 
 _PERSON = rf"(?i)\b(?:(?:{'|'.join(sorted(set(_PERSON_WORDS)))})s?|{_PERSON_ENDING})\b"

@@ -188,6 +188,9 @@ def calls_table(done: Sequence[RowDone]) -> pa.Table:
     )
 
 
+_TURNS = json.JSONEncoder(ensure_ascii=False)
+
+
 def _conversation(request: Request) -> str:
     """The turns as a JSON list: readable by people and machines."""
-    return json.dumps([[role, content] for role, content in request.prompt.messages], ensure_ascii=False)
+    return _TURNS.encode(request.prompt.messages)

@@ -89,14 +89,15 @@ class FlowWork:
         kept = ItemColumns(self.columns)
         rejected = ItemColumns(self.columns)
         failed: list[dict[str, Any]] = []
-        tally = Counter[str]()
+        calls = prompt_tokens = completion_tokens = rows_kept = rows_rejected = 0
         reasons = Counter[str]()
         failures = Counter[str]()
         for row in done:
-            tally["calls"] += len(row.calls)
+            calls += len(row.calls)
             for call in row.calls:
-                tally["prompt_tokens"] += call.answers[0].prompt_tokens if call.answers else 0
-                tally["completion_tokens"] += sum(a.completion_tokens for a in call.answers)
+                prompt_tokens += call.answers[0].prompt_tokens if call.answers else 0
+                for answer in call.answers:
+                    completion_tokens += answer.completion_tokens
             if row.error is not None:
                 kind = row.error.kind if isinstance(row.error, RowFailed) else type(row.error).__name__
                 failures[kind] += 1
@@ -112,24 +113,27 @@ class FlowWork:
                 )
                 if item.reason is not None:
                     reasons[item.reason] += 1
-            tally["rows_kept" if any(i.reason is None for i in row.items) else "rows_rejected"] += 1
+            if any(item.reason is None for item in row.items):
+                rows_kept += 1
+            else:
+                rows_rejected += 1
         entry = Entry(
             stage=self.stage,
             fingerprint=self.fingerprint,
             shard=shard.index,
             attempt=attempt,
             rows_in=len(done),
-            rows_kept=tally["rows_kept"],
-            rows_rejected=tally["rows_rejected"],
+            rows_kept=rows_kept,
+            rows_rejected=rows_rejected,
             rows_failed=len(failed),
             items_made=len(kept.ids) + len(rejected.ids),
             items_kept=len(kept.ids),
             items_rejected=dict(reasons),
             failed=dict(failures),
             settles={str(index): list(ids) for index, ids in shard.settles},
-            calls=tally["calls"],
-            prompt_tokens=tally["prompt_tokens"],
-            completion_tokens=tally["completion_tokens"],
+            calls=calls,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
             seconds=round(time.monotonic() - started, 3),
             finished_at=now.isoformat(),
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any
 
 import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, RayError, RayTaskError
+from ray.util.annotations import RayDeprecationWarning
 from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -48,10 +50,13 @@ class Delivery:
     user: bool = False
 
 
-def connect(cluster: Mapping[str, Any]) -> None:
-    """Join the Ray cluster that the settings or the surrounding job name, or start one on this machine."""
+def connect(cluster: Mapping[str, Any]) -> bool:
+    """Join the Ray cluster that the settings or the surrounding job name, or start one on this machine.
+
+    Returns False where this process is connected already; whoever connected it then also disconnects.
+    """
     if ray.is_initialized():
-        return
+        return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = cluster["address"] or os.environ.get("RAY_ADDRESS")
@@ -76,6 +81,9 @@ def connect(cluster: Mapping[str, Any]) -> None:
     # It counts finished tasks only, so one long shard would trip it.
     context.execution_no_progress_timeout_s = -1
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # Ray Data 2.60 has no other way to bound a courier's restarts than the one it warns of.
+    warnings.filterwarnings("ignore", message=".*ray_remote_args_fn", category=RayDeprecationWarning)
+    return True
 
 
 def disconnect() -> None:
@@ -133,7 +141,7 @@ class Pool:
                 size=1, max_concurrent_calls_per_actor=awaited, max_tasks_in_flight_per_actor=awaited
             ),
             num_cpus=0,
-            max_restarts=0,
+            ray_remote_args_fn=_courier_options,
         )
         for batch in deliveries.iter_batches(batch_size=None, prefetch_batches=0):
             for text in batch["delivery"]:
@@ -217,6 +225,11 @@ class Courier:
             fault=f"shard {index}: its actor died {self._tries} times ({last}); the setting engine.max_restarts bounds "
             f"this. If it was killed for memory, lower engine.kv_cache_gib or engine.max_num_seqs; see {logs()}",
         )
+
+
+def _courier_options() -> dict[str, Any]:
+    """Ray Data would restart a courier without bound; a run whose courier died is started again by its user."""
+    return {"max_restarts": 0}
 
 
 def decide(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -196,10 +196,10 @@ def _change(old: InputFile, new: InputFile) -> str:
         return ""
     kind, content = old.digest.split(":")[:2]
     if kind == "sampled" and seen.startswith(f"sampled:{content}:"):
-        changed = int(old.digest.rpartition(":")[2]) / 1e9
+        seconds, nanoseconds = divmod(int(old.digest.rpartition(":")[2]), 10**9)
         return (
             f"{old.path}: time of change (a file of this size is known by its ends and that time; "
-            f"if it was only touched: touch -d @{changed:.9f} FILE)"
+            f"if it was only touched: touch -d @{seconds}.{nanoseconds:09} FILE)"
         )
     return f"{old.path}: content ({kind} {content} -> {seen.split(':')[1]})"
 

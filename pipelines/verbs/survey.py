@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise, starmap
 
 from pipelines.errors import RunStopped
 from pipelines.store.dataset import Plan
@@ -58,14 +59,24 @@ def survey(run: Folder) -> list[StageNow]:
 
 
 def finished(run: Folder, stages: list[StageNow]) -> bool:
-    """Whether the run has reached its end: every stage is whole, and ``data/`` shows what the last one kept."""
+    """Whether the run has reached its end.
+
+    Every stage is whole and has taken up every shard of the one before, and ``data/`` shows what the last one kept.
+    """
+    if not all(stage.whole for stage in stages) or not all(starmap(_took_up, pairwise(stages))):
+        return False
     try:
         published = read_record(run, "metadata.json")
     except FileNotFoundError:
         return False
     current = {stage.record.name: base(stage.record.folder) for stage in stages}
     kept = sum(entry.items_kept for entry in stages[-1].entries.values())
-    return published["stages"] == current and published["rows"] == kept and all(stage.whole for stage in stages)
+    return bool(published["stages"] == current and published["rows"] == kept)
+
+
+def _took_up(before: StageNow, stage: StageNow) -> bool:
+    """Whether a stage's shards cover all of its input; a retry makes the input grow."""
+    return stage.plan is not None and stage.plan.covered.issuperset(before.entries)
 
 
 def base(place: Folder) -> str:

@@ -23,7 +23,10 @@ def test_quoting_twice_changes_nothing() -> None:
     assert quoted(once) == once
 
 
-@pytest.mark.parametrize("override", ["limit=3", "recipe.relations=[a,b]", "model=a,b", "~recipe.stages.x", "--json", "x", "input=", "id_column=null"])
+@pytest.mark.parametrize(
+    "override",
+    ["limit=3", "recipe.relations=[a,b]", "model=a,b", "~recipe.stages.x", "--json", "x", "input=", "id_column=null"],
+)
 def test_everything_that_is_not_a_path_is_left_alone(override: str) -> None:
     assert quoted(override) == override
 
@@ -40,7 +43,15 @@ def test_a_path_is_swept_over_by_choice_only() -> None:
 
 
 def test_the_keys_with_paths_are_those_that_the_schemas_mark() -> None:
-    assert {"input", "output", "text_column", "id_column", "model.weights", "engine.base_url", "cluster.address"} < literal_keys()
+    assert {
+        "input",
+        "output",
+        "text_column",
+        "id_column",
+        "model.weights",
+        "engine.base_url",
+        "cluster.address",
+    } < literal_keys()
     assert not {"limit", "recipe", "sampling.stop", "engine.replicas"} & literal_keys()
 
 
@@ -52,7 +63,17 @@ def test_nearest_names() -> None:
     assert did_you_mean([], "verbs are x") == "verbs are x"
 
 
-KEYS = ["limit", "recipe", "recipe.hops", "sampling", "sampling.max_tokens", "sampling.top_p", "a", "a.quality", "a.quality.than"]
+KEYS = [
+    "limit",
+    "recipe",
+    "recipe.hops",
+    "sampling",
+    "sampling.max_tokens",
+    "sampling.top_p",
+    "a",
+    "a.quality",
+    "a.quality.than",
+]
 
 
 @pytest.mark.parametrize(

@@ -77,11 +77,11 @@ def config_of(output: str, **io: Any) -> dict[str, Any]:
             "columns": {"persona": "string", "relation": "string", "granularity": "string"},
         },
         "quality": {
-            "filters": {"too_short": {"_target_": "pipelines.filters.persona.fewer_words", "column": "persona", "than": 3}}
+            "filters": {
+                "too_short": {"_target_": "pipelines.filters.persona.fewer_words", "column": "persona", "than": 3}
+            }
         },
-        "minhash": {
-            "dedup": {"_target_": "pipelines.dedup.minhash.find", "text_column": "persona", "normalise": True}
-        },
+        "minhash": {"dedup": {"_target_": "pipelines.dedup.minhash.find", "text_column": "persona", "normalise": True}},
     }
     prompt = {"name": "test", "system": "", "templates": {"persona": "Who would {{ relation }} this?\n{{ text }}"}}
     return {
@@ -119,7 +119,9 @@ class Mini:
                 return self
             dataset = self._stage(stage, dataset, shards, retry)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(publish, "decide", lambda function, *arguments: function(*arguments))  # no Ray: in this process
+            patch.setattr(
+                publish, "decide", lambda function, *arguments: function(*arguments)
+            )  # no Ray: in this process
             publish.publish(self.place, self.config, self.made)
         return self
 
@@ -172,12 +174,13 @@ TEXTS = ["strings", "short", "barometers", "breaks", "long", "strings again", ""
 def begin(tmp_path):
     """Start a miniature run over some texts; ``begin(...).go()`` carries it out."""
 
-    def start(texts=TEXTS, **io) -> Mini:
+    def start(texts=TEXTS, id_column=None, names=None, output=None, **io) -> Mini:
         seeds = tmp_path / "seeds.parquet"
-        pq.write_table(pa.table({"text": texts, "domain": ["test"] * len(texts)}), seeds)
-        config = config_of(str(tmp_path / "run"), **io)
+        columns = {"text": texts, "domain": ["test"] * len(texts)} | ({"name": names} if names else {})
+        pq.write_table(pa.table(columns), seeds)
+        config = config_of(output or str(tmp_path / "run"), **io)
         place = folder(config["output"])
-        manifest = freeze(str(seeds), text_column="text")
+        manifest = freeze(str(seeds), text_column="text", id_column=id_column)
         stages = stages_of(config, manifest.fingerprint)
         write_record(place, "manifest.json", manifest.to_json())
         write_record(place, "stages.json", {"recipe": config["recipe"]["name"], "stages": recorded(stages)})

@@ -16,9 +16,13 @@ from pipelines.store.inputs.repair import as_type, valid_utf8
 from pipelines.store.inputs.source import CHUNK_BYTES, CHUNK_ROWS, Chunk, Described, InputFile, open_bytes, reading
 
 
+#: Bytes read at a time of each column; without it Arrow holds a row group's columns whole.
+_BUFFER = 1 << 20
+
+
 def describe(file: InputFile, limit: int | None) -> Described:
     """Columns, rows and row groups, from the footer alone."""
-    with reading(file), open_bytes(file.path) as raw:
+    with reading(file), open_bytes(file.path, ahead=False) as raw:
         opened = pq.ParquetFile(raw)
         names = opened.schema_arrow.names
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -30,9 +34,9 @@ def describe(file: InputFile, limit: int | None) -> Described:
 
 
 def chunks(file: InputFile, schema: pa.Schema, text_column: str) -> Iterator[Chunk]:
-    """Rows as tables of ``schema``; memory follows the larger of a chunk and a column's page, not the file."""
-    with reading(file), open_bytes(file.path) as raw:
-        opened = pq.ParquetFile(raw)
+    """Rows as tables of ``schema``; memory follows a chunk of rows, not the row group."""
+    with reading(file), open_bytes(file.path, ahead=False) as raw:
+        opened = pq.ParquetFile(raw, buffer_size=_BUFFER)
         for batch in opened.iter_batches(batch_size=_rows_at_a_time(opened.metadata)):
             yield Chunk(_conformed(file, pa.Table.from_batches([batch]), schema))
 

@@ -95,12 +95,13 @@ def filesystem(url: str) -> tuple[Any, str]:
     return place, cast(str, place._strip_protocol(url))
 
 
-def open_bytes(path: str) -> pa.NativeFile:
-    """A file, seekable, for reading bytes."""
+def open_bytes(path: str, ahead: bool = True) -> pa.NativeFile:
+    """A file, seekable, for reading bytes; ``ahead`` fetches more of a remote file than is asked for."""
     if not is_remote(path):
         return pa.OSFile(path)
     place, key = filesystem(path)
-    return pa.PythonFile(place.open(key, "rb", block_size=8 << 20), mode="r")
+    cache = "readahead" if ahead else "none"
+    return pa.PythonFile(place.open(key, "rb", block_size=8 << 20, cache_type=cache), mode="r")
 
 
 @contextmanager
@@ -128,16 +129,16 @@ def open_text(file: InputFile, newline: str = "\n") -> Iterator[TextIO]:
             yield text
 
 
-def content_digest(path: str, size: int, whole_bytes: int = WHOLE_BYTES) -> str:
+def content_digest(path: str, size: int) -> str:
     """What the content of a file is recognised by where no object store gives an ETag.
 
-    Of a file above ``whole_bytes`` only both ends are read; its time of change then stands for what lies between.
+    Of a file above WHOLE_BYTES only both ends are read; its time of change then stands for what lies between.
     """
     with open_bytes(path) as file:
-        if size <= whole_bytes:
+        if size <= WHOLE_BYTES:
             return f"blake2b:{hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()}"
         ends = hashlib.blake2b(file.read(SAMPLE_BYTES), digest_size=16)
-        file.seek(size - SAMPLE_BYTES)
+        file.seek(max(0, size - SAMPLE_BYTES))
         ends.update(file.read(SAMPLE_BYTES))
     changed = 0 if is_remote(path) else os.stat(path).st_mtime_ns
     return f"sampled:{ends.hexdigest()}:{changed}"

@@ -1,0 +1,150 @@
+"""What a run would take, counted before it starts: rows, model calls, tokens, shards, and what is committed already.
+
+The first flow is tried on a sample of real seeds with a stand-in that records each prompt and answers with nothing;
+no engine is started. What cannot be known so is said in ``notes`` and left out (None), never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.recipe import stages_of
+from pipelines.stages.stage import Stage
+from pipelines.store.files import folder
+from pipelines.store.ledger import totals
+from pipelines.summary import plain
+from pipelines.verbs.sample import manifest_of, spread_seeds
+from pipelines.verbs.survey import StageNow, survey
+from pipelines.verbs.trial import Trial, try_flow
+
+#: Seeds that the first flow is tried on.
+SAMPLE = 64
+#: What a stage takes of the model.
+AMOUNTS = ("calls", "prompt_tokens", "completion_tokens_at_most")
+
+
+def plan(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Count what ``run`` would do with this configuration; ``rows`` asks for another size than the input's.
+
+    Returns:
+        ``input``: files and rows; ``rows``: what is planned for; ``stages``: for each ``name``, ``kind``, ``rows``
+        (``rows_known`` False where one item a row was assumed), ``calls``, ``prompt_tokens``,
+        ``completion_tokens_at_most``, ``shards``, ``shards_committed``; ``totals`` of calls and tokens; ``tokens_by``:
+        how prompts were measured; ``sampled`` seeds; ``notes``: what is not known, in sentences.
+
+    Raises:
+        UserError: a mistake in the settings or the input.
+    """
+    manifest = manifest_of(config)
+    stages = stages_of(config, manifest.fingerprint)
+    notes: list[str] = []
+    now = _committed(config, stages, notes)
+    flow = next((stage for stage in stages if stage.kind == "flow"), None)
+    trial = try_flow(config, flow, spread_seeds(manifest, SAMPLE, stages[: flow.number])) if flow else None
+    notes += trial.notes if trial else ()
+    rows, known = config["rows"] or manifest.rows, True
+    planned: list[dict[str, Any]] = []
+    for stage in stages:
+        done = now.get(stage.name)
+        planned.append(_stage(config, stage, rows, known, trial if stage is flow else None, done))
+        if stage.kind == "flow" and stage is not flow:
+            notes.append(f"{stage.name}: its prompts hold what earlier stages make; calls and tokens are not known yet")
+        if done is not None and done.whole:
+            rows = totals(done.entries.values()).items_kept
+        elif stage.kind != "seeds":
+            known = False
+    if not known:
+        notes.append("rows marked ~ assume that every row gives one item and that none is lost on the way")
+    return {
+        "ok": True,
+        "recipe": config["recipe"]["name"],
+        "model": config["model"]["name"],
+        "engine": config["engine"]["kind"],
+        "input": {"files": len(manifest.files), "rows": manifest.rows},
+        "rows": config["rows"] or manifest.rows,
+        "stages": planned,
+        "totals": {key: sum(stage[key] or 0 for stage in planned) for key in AMOUNTS},
+        "tokens_by": trial.tokens_by if trial else None,
+        "sampled": trial.rows if trial else 0,
+        "notes": notes,
+    }
+
+
+def _stage(
+    config: Mapping[str, Any], stage: Stage, rows: int, known: bool, trial: Trial | None, done: StageNow | None
+) -> dict[str, Any]:
+    size = config["io"]["shard_rows" if stage.kind == "flow" else "bulk_rows"]
+    frozen = done.planned if done else None
+    nothing = None if stage.kind == "flow" else 0
+    return {
+        "name": stage.name,
+        "kind": stage.kind,
+        "rows": rows,
+        "rows_known": known,
+        **(trial.scaled(rows) if trial else dict.fromkeys(AMOUNTS, nothing)),
+        "shards": max(1, ceil(rows / size)) if frozen is None else frozen,
+        "shards_committed": len(done.entries) if done else 0,
+    }
+
+
+def _committed(config: Mapping[str, Any], stages: Sequence[Stage], notes: list[str]) -> dict[str, StageNow]:
+    """Stages of the run in ``output`` that ``run`` would go on with, by name; none where another size is asked."""
+    if not config["output"] or config["rows"]:
+        return {}
+    place = folder(config["output"])
+    if "stages.json" not in place.names():
+        return {}
+    found = {stage.record.name: stage for stage in survey(place)}
+    prints = {name: stage.record.fingerprint for name, stage in found.items()}
+    same = {stage.name: found[stage.name] for stage in stages if prints.get(stage.name) == stage.fingerprint}
+    if other := [stage.name for stage in stages if stage.name not in same]:
+        notes.append(
+            f"output={config['output']} holds a run with other settings or another input, so run would refuse it; "
+            f"to be redone: {', '.join(other)}"
+        )
+    return same
+
+
+def render(result: Mapping[str, Any]) -> Group:
+    """The counts for a terminal: a row a stage, sums, and what is not known."""
+    table = Table()
+    for column in ("stage", "kind", "rows", "calls", "tokens in", "tokens out at most", "shards", "committed"):
+        table.add_column(column, justify="left" if column in ("stage", "kind") else "right")
+    for stage in result["stages"]:
+        calls, tokens_in, tokens_out = (stage[key] for key in AMOUNTS)
+        table.add_row(
+            Text(stage["name"]),
+            stage["kind"],
+            f"{'' if stage['rows_known'] else '~'}{stage['rows']:,}",
+            _shown(calls),
+            _shown(_about(tokens_in)),
+            _shown(tokens_out),
+            f"{stage['shards']:,}",
+            f"{stage['shards_committed']:,}" if stage["shards_committed"] else "",
+        )
+    given, sums = result["input"], result["totals"]
+    lines = [
+        f"{result['recipe']} over {result['rows']:,} rows, {result['model']} on {result['engine']}; the input has "
+        f"{given['rows']:,} rows in {given['files']:,} files",
+        f"{sums['calls']:,} calls, about {_about(sums['prompt_tokens']):,} tokens in, at most "
+        f"{sums['completion_tokens_at_most']:,} out",
+    ]
+    if result["tokens_by"]:
+        lines.append(f"prompts measured on {result['sampled']:,} seeds, by {result['tokens_by']}")
+    lines += [f"note: {note}" for note in result["notes"]]
+    return Group(table, Text(plain("\n".join(lines), 10_000)))
+
+
+def _shown(amount: int | None) -> str:
+    return "?" if amount is None else f"{amount:,}" if amount else ""
+
+
+def _about(amount: int | None) -> int | None:
+    """An estimate to three digits: a sample knows no more."""
+    return round(amount, 3 - len(str(amount))) if amount else amount

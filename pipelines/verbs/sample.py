@@ -1,0 +1,95 @@
+"""Seeds to look at before anything runs: the first ones, or some from all over the input; and what filters say of them.
+
+Ids, columns and order are those of a run. Nothing is written, and no more of the input is read than the sample needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.errors import UserError
+from pipelines.stages.sift import filtered
+from pipelines.stages.stage import Stage, bind
+from pipelines.store.dataset import Shard
+from pipelines.store.manifest import Manifest, freeze
+from pipelines.store.seeds import seed_tables
+
+#: Files that a spread sample is taken from, and rows that are read of them all together.
+_FILES, _ROWS_READ = 8, 16_384
+
+
+def manifest_of(config: Mapping[str, Any]) -> Manifest:
+    """The input of a composed configuration as a run would freeze it now."""
+    return freeze(config["input"], **{key: config[key] for key in ("text_column", "id_column", "limit")})
+
+
+def first_seeds(manifest: Manifest, rows: int, stages: Sequence[Stage]) -> pa.Table:
+    """The first ``rows`` seeds that pass the filters among ``stages``; fewer where the input has fewer.
+
+    Raises:
+        UserError: none does.
+    """
+    found: list[pa.Table] = []
+    for shard in seed_tables(manifest, rows_per_shard=rows):
+        found.append(judged(shard.table, stages)[0])
+        if sum(table.num_rows for table in found) >= rows:
+            break
+    return _some(pa.concat_tables(found), manifest).slice(0, rows)
+
+
+def spread_seeds(manifest: Manifest, rows: int, stages: Sequence[Stage]) -> pa.Table:
+    """About ``rows`` seeds that pass the filters among ``stages``, evenly from the beginnings of several files.
+
+    Raises:
+        UserError: there is none.
+    """
+    files = list(_files_within(manifest))
+    chosen = [files[place] for place in _evenly(len(files), _FILES)]
+    found: list[pa.Table] = []
+    for one in chosen:
+        first = next(seed_tables(one, rows_per_shard=_ROWS_READ // len(chosen))).table
+        passed = judged(first, stages)[0]
+        found.append(passed.take(_evenly(passed.num_rows, max(1, rows // len(chosen)))))
+    return _some(pa.concat_tables(found), manifest)
+
+
+def judged(table: pa.Table, stages: Sequence[Stage]) -> tuple[pa.Table, dict[str, tuple[str, str]]]:
+    """What the filters among ``stages`` keep of a table, and who rejects each of the others: id -> (stage, reason)."""
+    rejected: dict[str, tuple[str, str]] = {}
+    for stage in (stage for stage in stages if stage.kind == "filter"):
+        rules = {reason: bind(node) for reason, node in stage.node["filters"].items()}
+        whole = Shard(0, ((0, 0, table.num_rows),), table.num_rows)
+        outcome = filtered(stage.name, stage.fingerprint, whole, table, rules)
+        for row in outcome.sides["rejected"].select(["id", "reason"]).to_pylist():
+            rejected[row["id"]] = (stage.name, row["reason"])
+        table = outcome.kept
+    return table, rejected
+
+
+def _some(seeds: pa.Table, manifest: Manifest) -> pa.Table:
+    if not seeds.num_rows:
+        raise UserError(
+            f"text_column={manifest.text_column}: none of the rows looked at can be a seed (all are empty, or rejected "
+            "by a filter); choose another column"
+        )
+    return seeds
+
+
+def _files_within(manifest: Manifest) -> Iterator[Manifest]:
+    """A manifest for each file of which rows are read, ``limit`` applied."""
+    left = manifest.rows
+    for file in manifest.files:
+        rows = left if file.rows is None else min(file.rows, left)
+        if rows:
+            yield replace(manifest, files=(file,), rows=rows)
+        left -= rows
+
+
+def _evenly(count: int, wanted: int) -> list[int]:
+    """At most ``wanted`` of the places 0 to ``count - 1``, evenly apart."""
+    return [int(place) for place in np.linspace(0, count - 1, min(count, wanted)).round()]

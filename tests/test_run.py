@@ -1,0 +1,194 @@
+"""The main path on a real Ray, with the simulated engine: what a run, a rerun, a retry and a refusal leave behind."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+import pytest
+import ray
+
+from pipelines.compose import compose
+from pipelines.errors import RunStopped, UserError
+from pipelines.run import run
+from pipelines.store.files import folder
+from pipelines.store.lease import acquire
+from pipelines.store.verify import verify
+
+SIMULATED = ("recipe=text_to_persona", "engine=simulated", "dedup.embedding.encoder=simulated")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_here():
+    """One Ray for the module: starting one costs seconds, and a run joins the one it finds."""
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**28, namespace="nightmill")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory):
+    path = tmp_path_factory.mktemp("input") / "seeds.parquet"
+    pq.write_table(pa.table({"text": [f"Passage {i} on the care of bees, boats and bridges." for i in range(300)]}), path)
+    return path
+
+
+def start(seeds, output, *overrides):
+    return run(compose([*SIMULATED, f"input={seeds}", f"output={output}", "io.shard_rows=50", "io.bulk_rows=100", *overrides]))
+
+
+def rows(output, name="data"):
+    return pads.dataset(str(output / name), format="parquet").to_table().sort_by("id").to_pylist()
+
+
+@pytest.fixture(scope="module")
+def finished(seeds, tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs") / "a run, with = and {braces}"
+    return output, start(seeds, output)
+
+
+def test_every_row_is_accounted_for(finished):
+    output, summary = finished
+    proof = verify(str(output))
+    assert (proof["ok"], proof["complete"], proof["defects"]) == (True, True, [])
+    assert summary["rows_in"] == 300
+    personas = summary["stages"]["personas"]
+    assert personas["rows_in"] == personas["rows_kept"] + personas["rows_rejected"] + personas["rows_failed"]
+    assert summary["rows_accepted"] == len(rows(output))
+
+
+def test_data_and_removed_are_valid_typed_datasets(finished):
+    output, _ = finished
+    [first, *_] = rows(output)
+    assert {"id", "parent_ids", "persona", "relation", "granularity", "provenance"} == set(first)
+    assert (first["provenance"]["engine"], first["provenance"]["model"]) == ("simulated", "smollm2_135m")
+    removed = pads.dataset(str(output / "removed"), format="parquet").to_table()
+    assert {"id", "keeper_id", "cluster_id", "method", "similarity", "via_id", "via_similarity"} <= set(removed.column_names)
+    kept = {row["id"] for row in rows(output)}
+    assert not kept & set(removed["id"].to_pylist())
+
+
+def test_the_configuration_and_the_card_lie_beside_the_data(finished):
+    output, _ = finished
+    assert (output / "config.yaml").read_text().startswith("input:")
+    assert "Simulated" in (output / "README.md").read_text()
+    assert json.loads((output / "metadata.json").read_text())["rows"] == len(rows(output))
+
+
+def test_the_same_command_again_adds_nothing(finished, seeds):
+    output, summary = finished
+    before = {p: p.stat().st_mtime_ns for p in output.glob("stages/*/part-*.parquet")}
+    again = start(seeds, output)
+    assert again["stages"] == summary["stages"]
+    assert {p: p.stat().st_mtime_ns for p in output.glob("stages/*/part-*.parquet")} == before
+
+
+def test_how_it_is_run_changes_nothing_of_what_it_makes(finished, seeds, tmp_path):
+    output, _ = finished
+    start(seeds, tmp_path / "b", "io.shard_rows=7", "io.bulk_rows=33", "io.shards_in_flight=9", "engine.replicas=1")
+    changing = ("attempt", "created_at")
+    same = [
+        [{**row, "provenance": {k: v for k, v in row["provenance"].items() if k not in changing}} for row in rows(place)]
+        for place in (output, tmp_path / "b")
+    ]
+    assert same[0] == same[1]
+
+
+def test_a_lost_shard_is_done_again_and_nothing_else(finished, seeds, tmp_path):
+    import shutil
+
+    output = tmp_path / "copy"
+    shutil.copytree(finished[0], output)
+    [stage] = output.glob("stages/1-*")
+    (stage / "part-00002.parquet").unlink()
+    assert any("part-00002.parquet is missing" in d for d in verify(str(output))["defects"])
+    start(seeds, output)
+    proof = verify(str(output))
+    assert proof["ok"], proof["defects"]
+    assert [row["id"] for row in rows(output)] == [row["id"] for row in rows(finished[0])]
+
+
+def test_a_changed_prompt_is_refused_with_the_list_of_stages_and_redone_when_asked(finished, seeds, tmp_path):
+    import shutil
+
+    output = tmp_path / "copy"
+    shutil.copytree(finished[0], output)
+    with pytest.raises(UserError, match=r"(?s)1 personas: prompt changed.*2 quality: follows a changed stage.*redo=changed"):
+        start(seeds, output, "prompt.system=Be brief.")
+    start(seeds, output, "prompt.system=Be brief.", "redo=changed")
+    assert verify(str(output))["ok"]
+    assert len(list(output.glob("stages/1-*"))) == 2
+    with pytest.raises(UserError, match=r"3 embedding|3 minhash|4 embedding"):
+        start(seeds, output, "prompt.system=Be brief.", "dedup.embedding.threshold=0.5")
+
+
+def test_another_recipes_or_inputs_directory_is_refused(finished, seeds, tmp_path):
+    output, _ = finished
+    other = tmp_path / "other.parquet"
+    pq.write_table(pa.table({"text": ["something else"]}), other)
+    with pytest.raises(UserError, match=r"other\.parquet|seeds\.parquet"):
+        start(other, output)
+    with pytest.raises(UserError, match="limit"):
+        start(seeds, output, "limit=10")
+    (tmp_path / "mine.txt").write_text("a diary")
+    with pytest.raises(UserError, match="which no run wrote; choose another output"):
+        start(seeds, tmp_path)
+    assert not (tmp_path / "lease").exists()
+
+
+def test_a_second_driver_is_refused_by_name(seeds, tmp_path):
+    with acquire(folder(str(tmp_path / "r"))), pytest.raises(UserError, match="is running in this directory"):
+        start(seeds, tmp_path / "r")
+
+
+def test_failed_rows_wait_in_quarantine_until_they_are_retried(seeds, tmp_path):
+    output = tmp_path / "r"
+    first = start(seeds, output, "engine.errors=0.2")
+    failed = first["stages"]["personas"]["rows_failed"]
+    assert 30 < failed < 90
+    assert first["stages"]["personas"]["failed"] == {"call_failed": failed}
+    assert verify(str(output))["ok"]
+    retried = start(seeds, output, "engine.errors=0", "retry=failed")
+    personas = retried["stages"]["personas"]
+    assert (personas["rows_in"], personas["rows_failed"]) == (300, 0)
+    proof = verify(str(output))
+    assert (proof["ok"], proof["complete"]) == (True, True), proof["defects"]
+    undisturbed = tmp_path / "u"
+    start(seeds, undisturbed)
+    assert [row["id"] for row in rows(output)] == [row["id"] for row in rows(undisturbed)]
+    assert start(seeds, output, "retry=failed")["stages"] == retried["stages"]
+
+
+def test_a_run_in_which_too_many_rows_fail_stops_and_names_the_error(seeds, tmp_path):
+    with pytest.raises(RunStopped, match=r"max_failed=0\.3: \d+ of \d+ rows failed .* most often by call_failed"):
+        start(seeds, tmp_path / "r", "engine.errors=0.9", "max_failed=0.3")
+    proof = verify(str(tmp_path / "r"))
+    assert (proof["ok"], proof["complete"]) == (True, False)
+
+
+def test_rejections_never_stop_a_run(seeds, tmp_path):
+    summary = start(seeds, tmp_path / "r", "engine.accepted=0", "engine.duplicates=0", "max_failed=0.01")
+    assert summary["rows_accepted"] == 0
+    [empty] = (tmp_path / "r" / "data").glob("*.parquet")
+    assert pq.read_schema(empty).names[0] == "id"
+    assert verify(str(tmp_path / "r"))["ok"]
+
+
+def test_one_seed_is_enough(tmp_path):
+    pq.write_table(pa.table({"text": ["A single passage."]}), tmp_path / "one.parquet")
+    assert start(tmp_path / "one.parquet", tmp_path / "r")["rows_in"] == 1
+    assert verify(str(tmp_path / "r"))["ok"]
+
+
+def test_empty_texts_are_rejected_by_name_and_templates_stay_text(tmp_path):
+    texts = ["{{ 7*7 }}", "{% include 'x' %}", None, "", "  ", "<|im_start|>system", "مرحبا 👋", "nul \x00 byte", "x" * 1_000_000]
+    pq.write_table(pa.table({"text": texts}), tmp_path / "odd.parquet")
+    summary = start(tmp_path / "odd.parquet", tmp_path / "r")
+    assert summary["stages"]["seeds"]["items_rejected"] == {"empty_text": 3}
+    assert verify(str(tmp_path / "r"))["ok"]
+    [calls] = Path(tmp_path / "r").glob("stages/1-*/calls/*.parquet")
+    prompts = pq.read_table(calls)["prompt"].to_pylist()
+    for text in ("{{ 7*7 }}", "{% include 'x' %}", "<|im_start|>system", "مرحبا 👋"):
+        assert any(text in prompt for prompt in prompts)
+    assert not any("49" in prompt for prompt in prompts)
