@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
@@ -119,7 +120,9 @@ class Sequential(Launcher):  # type: ignore[misc]
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what runs a point, and what all points share; each point composes its own configuration."""
         self._done = task_function
-        self._shared = set(config.hydra.overrides.task)
+        asked = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+        fixed = [one for one in asked if not one.is_sweep_override()]
+        self._shared = {f"{one.get_key_element()}={one.get_value_element_as_str()}" for one in fixed}
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Run the points ``initial_job_idx`` and on."""

@@ -36,7 +36,7 @@ class Ran:
 
 def test_each_combination_is_a_point_in_its_own_directory() -> None:
     run = Ran()
-    result = sweep([*BASE, "output=runs/s", "seed=1,2", "recipe.granularity=coarse,fine"], run)
+    result = sweep([*BASE, "output=runs/s", "io.keep_calls=false", "seed=1,2", "recipe.granularity=coarse,fine"], run)
     assert [(c["seed"], c["recipe"]["granularity"], c["output"]) for c in run.configs] == [
         (1, "coarse", "runs/s/points/000"),
         (1, "fine", "runs/s/points/001"),
