@@ -105,6 +105,7 @@ class VllmEngine:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        _check_device(self._settings)
         try:
             arguments = AsyncEngineArgs(**self._arguments(where))
             self._chat = load(self._model)
@@ -162,11 +163,9 @@ class VllmEngine:
         if "Timed out waiting for engine core" in text:
             return f"engine.start_timeout_s={engine.start_timeout_s}: vLLM was not ready in that time; raise it"
         if engine.device == "gpu":
-            import torch
+            from vllm.platforms import current_platform
 
-            gib = torch.cuda.get_device_properties(0).total_memory / GIB if torch.cuda.is_available() else None
-            if gib is None:
-                return "engine.device=gpu: this process sees no GPU; use engine=vllm_cpu, or see to the driver"
+            gib = current_platform.get_device_total_memory() / GIB
             if problem := memory_problem(model, engine, gib):
                 return problem
             return (
@@ -177,7 +176,7 @@ class VllmEngine:
             )
         return (
             f"vLLM could not load model.weights={model.weights} ({text}); its log above says why. Where memory ran "
-            f"out, lower engine.kv_cache_gib, model.context={model.context} or engine.max_num_seqs={engine.max_num_seqs}"
+            f"out, lower engine.kv_cache_gib={engine.kv_cache_gib} or model.context={model.context}"
         )
 
 
@@ -193,12 +192,24 @@ def _environment(engine: settings.VllmEngine) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
 
 
+def _check_device(engine: settings.VllmEngine) -> None:
+    from vllm.platforms import current_platform
+
+    if engine.device == "gpu" and (current_platform.is_cpu() or current_platform.is_unspecified()):
+        raise UserError(
+            "engine.device=gpu: vLLM sees no GPU here, or is built for CPUs; use engine=vllm_cpu, or install the gpu "
+            "extra and see to the driver"
+        )
+    if engine.device == "cpu" and not current_platform.is_cpu():
+        raise UserError("engine.device=cpu: the vLLM that is installed is not built for CPUs; use engine=vllm_gpu")
+
+
 def _executor(model: settings.Model, engine: settings.VllmEngine) -> str:
     """Worker processes where this process sees all of the copy's GPUs, else Ray, within the actor's placement group."""
-    import torch
+    from vllm.platforms import current_platform
 
     needed = gpus_per_copy(model, engine)
-    return "uni" if needed == 1 else "mp" if torch.cuda.device_count() >= needed else "ray"
+    return "uni" if needed == 1 else "mp" if current_platform.device_count() >= needed else "ray"
 
 
 def _kv_bytes_per_token(where: str, model: settings.Model) -> int:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
 from pipelines.engine.chat import ChatTokenizer
 from pipelines.engine.llm import Request, Sampling
 from pipelines.errors import PromptTooLong, UserError
@@ -49,6 +50,11 @@ def thinker(smollm: Path) -> Any:
     return made
 
 
+@pytest.fixture(scope="module")
+def thinking(thinker: Any) -> ChatTokenizer:
+    return ChatTokenizer(thinker)
+
+
 def canonical(tokenizer: Any, messages: tuple[Message, ...]) -> list[int]:
     turns = [{"role": role, "content": text} for role, text in messages]
     made = tokenizer.apply_chat_template(turns, tokenize=True, add_generation_prompt=True)
@@ -62,16 +68,18 @@ def plain(text: str) -> bool:
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 
 
+@settings(deadline=None)
 @given(texts.filter(plain), texts.filter(plain))
 def test_plain_turns_get_the_ids_of_the_chat_template(chat: Any, tokenizer: Any, system: str, user: str) -> None:
     messages = (("system", system), ("user", user))
     assert chat.ids(messages) == canonical(tokenizer, messages)
 
 
+@settings(deadline=None)
 @given(st.lists(texts.filter(plain), min_size=3, max_size=3))
-def test_stripping_templates_and_tokens_are_followed(thinker: Any, turns: list[str]) -> None:
+def test_stripping_templates_and_tokens_are_followed(thinking: Any, thinker: Any, turns: list[str]) -> None:
     messages = tuple(zip(("user", "assistant", "user"), turns, strict=True))
-    assert ChatTokenizer(thinker).ids(messages) == canonical(thinker, messages)
+    assert thinking.ids(messages) == canonical(thinker, messages)
 
 
 def test_real_texts_get_the_ids_of_the_chat_template(chat: ChatTokenizer, tokenizer: Any) -> None:
@@ -85,24 +93,24 @@ def test_real_texts_get_the_ids_of_the_chat_template(chat: ChatTokenizer, tokeni
         assert chat.ids((("user", text),)) == canonical(tokenizer, (("user", text),))
 
 
-#: Of the plane that the model's vocabulary can write byte by byte: it lacks some bytes of the others.
-writable = st.text(st.characters(exclude_categories=["Cs"], max_codepoint=0xFFFF), max_size=80)
-marked_texts = st.lists(st.one_of(st.sampled_from(SPECIAL), writable), max_size=6).map("".join)
+marked_texts = st.lists(st.one_of(st.sampled_from(SPECIAL), texts), max_size=6).map("".join)
 
 
+@settings(deadline=None)
 @given(marked_texts)
 def test_markup_in_a_text_stays_text(chat: ChatTokenizer, tokenizer: Any, text: str) -> None:
     empty = chat.ids((("user", ""),))
     ids = chat.ids((("user", text),))
     special = set(tokenizer.all_special_ids) | set(range(17))
     assert [i for i in ids if i in special] == [i for i in empty if i in special]
+    # SmolLM2's vocabulary lacks some bytes, control characters among them: those are lost to the model, markup or not.
+    assume(tokenizer.decode(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)) == text)
     assert f"user\n{text}<|im_end|>" in tokenizer.decode(ids, clean_up_tokenization_spaces=False)
 
 
-def test_ordinary_added_tokens_that_the_template_writes_are_markup_too(thinker: Any) -> None:
-    chat = ChatTokenizer(thinker)
+def test_ordinary_added_tokens_that_the_template_writes_are_markup_too(thinking: Any, thinker: Any) -> None:
     think, newlines = thinker.convert_tokens_to_ids(["<think>", "\n\n\n"])
-    ids = chat.ids((("user", "a <think> b\n\n\nc <|end|>"),))
+    ids = thinking.ids((("user", "a <think> b\n\n\nc <|end|>"),))
     assert ids.count(think) == 1  # the template's own
     assert newlines in ids  # not markup: the model's way to write a gap
     assert "a <think> b\n\n\nc <|end|>" in thinker.decode(ids)
@@ -171,7 +179,14 @@ def test_a_prompt_that_fits_is_left_alone(chat: ChatTokenizer) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["A luthier planes spruce. " * 40_000, "a" * 1_000_000, " x" + " " * 1_000_000, "👩🏽‍🚀" * 100_000, "漢字" * 200_000, "\x00" * 500_000],
+    [
+        "A luthier planes spruce. " * 40_000,
+        "a" * 1_000_000,
+        " x" + " " * 1_000_000,
+        "👩🏽‍🚀" * 100_000,
+        "漢字" * 200_000,
+        "\x00" * 500_000,
+    ],
     ids=["words", "one word", "spaces", "emoji", "chinese", "NUL"],
 )
 def test_a_megabyte_is_trimmed_to_what_fits(chat: ChatTokenizer, text: str) -> None:
@@ -184,6 +199,7 @@ def test_a_megabyte_is_trimmed_to_what_fits(chat: ChatTokenizer, text: str) -> N
     assert prompt.messages[-1][1].endswith("Name a profession.")
 
 
+@settings(deadline=None)
 @given(st.integers(60, 400), texts)
 def test_whatever_is_trimmed_fits(chat: ChatTokenizer, context: int, text: str) -> None:
     request = overlong(text * 20, "trim", max_tokens=8)

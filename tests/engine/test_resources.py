@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pipelines import settings
 from pipelines.engine.resources import GIB, gpus_per_copy, kv_cache_bytes, memory_problem, place
 from pipelines.errors import UserError
@@ -99,8 +100,8 @@ def test_a_recipe_without_a_model_has_an_actor_a_cpu() -> None:
 def test_too_few_rows_in_flight_are_named_with_the_numbers() -> None:
     (warning,) = place(config(SEVEN_B, GPU, shard_rows=30, shards_in_flight=2), cpus=8, gpus=1).warnings
     assert warning == (
-        "io.shards_in_flight=2 x io.shard_rows=30 keeps 60 rows in flight on a copy, and engine.max_num_seqs=256 can be "
-        "answered at once; raise io.shards_in_flight to 9"
+        "io.shards_in_flight=2 x io.shard_rows=30 keeps 60 rows in flight on a copy, and engine.max_num_seqs=256 "
+        "can be answered at once; raise io.shards_in_flight to 9"
     )
     assert place(config(SEVEN_B, GPU, shard_rows=30, shards_in_flight=9), cpus=8, gpus=1).warnings == ()
 
@@ -109,7 +110,7 @@ def test_weights_that_do_not_fit_name_the_setting_that_makes_them() -> None:
     on_one = replace(SEVENTY_B, tensor_parallel_size=1)
     problem = memory_problem(on_one, GPU, 80)
     assert problem is not None
-    assert "131 GiB on each of 1 GPUs (model.tensor_parallel_size=1)" in problem
+    assert "132 GiB on each of 1 GPUs (model.tensor_parallel_size=1)" in problem
     assert "engine.gpu_memory_utilization=0.9 of 80 GiB gives vLLM 72 GiB; set model.tensor_parallel_size=4" in problem
     assert memory_problem(replace(on_one, tensor_parallel_size=4), GPU, 80) is None
     assert problem in place(config(on_one, GPU), cpus=8, gpus=8, gpu_memory_gib=80).warnings

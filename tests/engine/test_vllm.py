@@ -163,7 +163,7 @@ def test_a_call_out_of_time_fails_and_is_aborted(live: Any, model: settings.Mode
 def test_a_cancelled_call_is_aborted(live: Any, model: settings.Model) -> None:
     async def cancelled() -> None:
         call = asyncio.ensure_future(live.engine.generate(ask("Tell a long story.", sampling={"max_tokens": 600})))
-        while live.engine._llm.get_num_unfinished_requests() == 0:
+        while live.engine._llm.get_num_unfinished_requests() == 0:  # noqa: ASYNC110 - vLLM has no event for it
             await asyncio.sleep(0)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -196,7 +196,7 @@ def test_gauges_count_what_runs_and_what_waits(live: Any, model: settings.Model)
         ({}, {"kv_cache_gib": 0.001}, "engine.kv_cache_gib=0.001: one sequence of model.context=1024"),
         ({}, {"kv_cache_gib": 1e6}, "engine.kv_cache_gib=1e[+]06: .* GiB are free"),
         ({"tokenizer": "/no/such/tokenizer"}, {}, "model.tokenizer=/no/such/tokenizer"),
-        ({}, {"device": "gpu"}, "engine.device=gpu: this process sees no GPU"),
+        ({}, {"device": "gpu"}, "engine.device=gpu: vLLM sees no GPU here"),
     ],
 )
 def test_a_start_that_cannot_work_names_the_setting(
@@ -220,10 +220,11 @@ def script(body: str) -> str:
         from pipelines.prompts import PromptSet
 
         def ours():
-            return [p for p in psutil.Process().children(recursive=True) if "resource_tracker" not in " ".join(p.cmdline())]
+            family = psutil.Process().children(recursive=True)
+            return [p for p in family if "resource_tracker" not in " ".join(p.cmdline())]
 
         async def main():
-            model = settings.Model(name="m", weights="packaged:smollm2-135m", context=512, parameters=0.135, dtype="float32")
+            model = settings.Model(name="m", weights="packaged:smollm2-135m", context=512, parameters=0.135)
             engine = VllmEngine(model, settings.VllmEngine(enforce_eager=True, kv_cache_gib=0.5), 0)
             await engine.start()
             prompts = PromptSet("p", {"a": "Tell a long story."})

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from pipelines.engine import weights
 from pipelines.engine.weights import PACKAGED, resolve
 from pipelines.errors import UserError
