@@ -77,9 +77,7 @@ def _model_identity(config: Mapping[str, Any]) -> dict[str, str]:
     }
     if config["engine"]["kind"] == "simulated":
         # A simulated engine's settings shape its answers, and its answers must never mix with a model's.
-        shape = {
-            k: v for k, v in config["engine"].items() if k in ("kind", "words_mean", "accepted", "duplicates")
-        }
+        shape = {k: v for k, v in config["engine"].items() if k in ("kind", "words_mean", "accepted", "duplicates")}
         identity["engine"] = digest(shape)
     return identity
 

@@ -131,6 +131,9 @@ def test_every_file_opens_with_what_it_is_for(module: str) -> None:
 def test_naming_the_package_loads_nothing_heavy(module: str) -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", f"import {module}, sys; print(*sys.modules)"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.split()
     assert not set(HEAVY) & set(loaded)

@@ -30,12 +30,14 @@ def ray_here():
 @pytest.fixture(scope="module")
 def seeds(tmp_path_factory):
     path = tmp_path_factory.mktemp("input") / "seeds.parquet"
-    pq.write_table(pa.table({"text": [f"Passage {i} on the care of bees, boats and bridges." for i in range(300)]}), path)
+    texts = [f"Passage {i} on the care of bees, boats and bridges." for i in range(300)]
+    pq.write_table(pa.table({"text": texts}), path)
     return path
 
 
 def start(seeds, output, *overrides):
-    return run(compose([*SIMULATED, f"input={seeds}", f"output={output}", "io.shard_rows=50", "io.bulk_rows=100", *overrides]))
+    sizes = ("io.shard_rows=50", "io.bulk_rows=100")
+    return run(compose([*SIMULATED, f"input={seeds}", f"output={output}", *sizes, *overrides]))
 
 
 def rows(output, name="data"):
@@ -64,7 +66,8 @@ def test_data_and_removed_are_valid_typed_datasets(finished):
     assert {"id", "parent_ids", "persona", "relation", "granularity", "provenance"} == set(first)
     assert (first["provenance"]["engine"], first["provenance"]["model"]) == ("simulated", "smollm2_135m")
     removed = pads.dataset(str(output / "removed"), format="parquet").to_table()
-    assert {"id", "keeper_id", "cluster_id", "method", "similarity", "via_id", "via_similarity"} <= set(removed.column_names)
+    told = {"id", "keeper_id", "cluster_id", "method", "similarity", "via_id", "via_similarity"}
+    assert told <= set(removed.column_names)
     kept = {row["id"] for row in rows(output)}
     assert not kept & set(removed["id"].to_pylist())
 
@@ -89,7 +92,10 @@ def test_how_it_is_run_changes_nothing_of_what_it_makes(finished, seeds, tmp_pat
     start(seeds, tmp_path / "b", "io.shard_rows=7", "io.bulk_rows=33", "io.shards_in_flight=9", "engine.replicas=1")
     changing = ("attempt", "created_at")
     same = [
-        [{**row, "provenance": {k: v for k, v in row["provenance"].items() if k not in changing}} for row in rows(place)]
+        [
+            {**row, "provenance": {k: v for k, v in row["provenance"].items() if k not in changing}}
+            for row in rows(place)
+        ]
         for place in (output, tmp_path / "b")
     ]
     assert same[0] == same[1]
@@ -114,7 +120,8 @@ def test_a_changed_prompt_is_refused_with_the_list_of_stages_and_redone_when_ask
 
     output = tmp_path / "copy"
     shutil.copytree(finished[0], output)
-    with pytest.raises(UserError, match=r"(?s)1 personas: prompt changed.*2 quality: follows a changed stage.*redo=changed"):
+    listed = r"(?s)1 personas: prompt changed.*2 quality: follows a changed stage.*redo=changed"
+    with pytest.raises(UserError, match=listed):
         start(seeds, output, "prompt.system=Be brief.")
     start(seeds, output, "prompt.system=Be brief.", "redo=changed")
     assert verify(str(output))["ok"]
@@ -182,13 +189,14 @@ def test_one_seed_is_enough(tmp_path):
 
 
 def test_empty_texts_are_rejected_by_name_and_templates_stay_text(tmp_path):
-    texts = ["{{ 7*7 }}", "{% include 'x' %}", None, "", "  ", "<|im_start|>system", "مرحبا 👋", "nul \x00 byte", "x" * 1_000_000]
+    odd = ["{{ 7*7 }}", "{% include 'x' %}", "<|im_start|>system", "مرحبا 👋"]
+    texts = [*odd, None, "", "  ", "nul \x00 byte", "x" * 1_000_000]
     pq.write_table(pa.table({"text": texts}), tmp_path / "odd.parquet")
     summary = start(tmp_path / "odd.parquet", tmp_path / "r")
     assert summary["stages"]["seeds"]["items_rejected"] == {"empty_text": 3}
     assert verify(str(tmp_path / "r"))["ok"]
     [calls] = Path(tmp_path / "r").glob("stages/1-*/calls/*.parquet")
     prompts = pq.read_table(calls)["prompt"].to_pylist()
-    for text in ("{{ 7*7 }}", "{% include 'x' %}", "<|im_start|>system", "مرحبا 👋"):
+    for text in odd:
         assert any(text in prompt for prompt in prompts)
     assert not any("49" in prompt for prompt in prompts)

@@ -77,8 +77,13 @@ def test_a_run_in_an_empty_folder_needs_no_checkout(nightmill: Nightmill, tmp_pa
     texts = [f"Note {i} from the harbour office about berth {i} and the tide." for i in range(8)]
     pq.write_table(pa.table({"text": texts}), tmp_path / "seeds.parquet")
     nightmill(
-        "run", "recipe=text_to_persona", "engine=simulated", "dedup.embedding.enabled=false",
-        "input=seeds.parquet", "text_column=text", "output=out",
+        "run",
+        "recipe=text_to_persona",
+        "engine=simulated",
+        "dedup.embedding.enabled=false",
+        "input=seeds.parquet",
+        "text_column=text",
+        "output=out",
     )
     assert pq.read_table(tmp_path / "out" / "data").num_rows > 0
     assert {path.name for path in tmp_path.iterdir()} == {"seeds.parquet", "out"}

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
-from pipelines.dedup.kernels import I64, U64, kernel, overlap
+from pipelines.dedup.kernels import I64, U64, ascending, kernel, overlap
 
 
 @kernel
@@ -76,7 +76,8 @@ def join_band(
         while end < len(order) and keys[order[end]] == keys[order[begin]]:
             end += 1
         if end - begin > 1:
-            bucket = np.sort(order[begin:end])
+            bucket = order[begin:end].copy()
+            ascending(bucket)
             heads = np.empty(len(bucket), np.int64)
             components = 0
             for row in bucket:

@@ -98,10 +98,10 @@ def _words(text: U8, begin: int, end: int, starts: I64, ends: I64) -> int:
 
 
 @kernel
-def _sort(values: U64) -> None:
-    """Ascending order in place; by insertion where that beats the general sort."""
+def ascending(values: NDArray[Any]) -> None:
+    """Sort in place: a heap first where there are many, else insertion (numba's own sort takes seconds to compile)."""
     if len(values) > 48:
-        values.sort()
+        _heap_sort(values)
         return
     for i in range(1, len(values)):
         v = values[i]
@@ -110,6 +110,31 @@ def _sort(values: U64) -> None:
             values[j + 1] = values[j]
             j -= 1
         values[j + 1] = v
+
+
+@kernel
+def _heap_sort(values: NDArray[Any]) -> None:
+    size = len(values)
+    first = size // 2
+    while size > 1:
+        if first > 0:
+            first -= 1
+            v = values[first]
+        else:
+            size -= 1
+            v = values[size]
+            values[size] = values[0]
+        hole = first
+        child = 2 * hole + 1
+        while child < size:
+            if child + 1 < size and values[child + 1] > values[child]:
+                child += 1
+            if values[child] <= v:
+                break
+            values[hole] = values[child]
+            hole = child
+            child = 2 * hole + 1
+        values[hole] = v
 
 
 @kernel
@@ -144,7 +169,7 @@ def shingle_sets(text: U8, offsets: I64, n: int) -> tuple[U64, I64]:
                 for i in range(starts[w], ends[w]):
                     h = (h ^ np.uint64(text[i])) * FNV_PRIME
             hashes[filled + s] = fmix64(h)
-        _sort(hashes[filled : filled + shingles])
+        ascending(hashes[filled : filled + shingles])
         kept = filled
         for s in range(filled + 1, filled + shingles):
             if hashes[s] != hashes[kept]:
@@ -257,14 +282,17 @@ def sign_sums(hashes: U64, starts: I64, sizes: I64, dimensions: int) -> NDArray[
     """For each set the sum of its members' vectors of +1 and -1, drawn from their hashes, scaled to length 1."""
     out = np.zeros((len(starts), dimensions), np.float32)
     for row in range(len(starts)):
-        total = out[row]
         for i in range(starts[row], starts[row] + sizes[row]):
             bits = hashes[i]
             for d in range(dimensions):
                 if d % 64 == 0:
                     bits = fmix64(bits + np.uint64(0x9E3779B97F4A7C15))
-                total[d] += np.float32(1) if (bits >> np.uint64(d % 64)) & np.uint64(1) else np.float32(-1)
-        length = np.sqrt(np.dot(total, total))
-        if length > 0:
-            total /= length
+                out[row, d] += np.float32(1) if (bits >> np.uint64(d % 64)) & np.uint64(1) else np.float32(-1)
+        squares = np.float32(0)
+        for d in range(dimensions):
+            squares += out[row, d] * out[row, d]
+        if squares > 0:
+            scale = np.float32(1) / np.sqrt(squares)
+            for d in range(dimensions):
+                out[row, d] *= scale
     return out

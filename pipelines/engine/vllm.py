@@ -188,8 +188,10 @@ def _environment(engine: settings.VllmEngine) -> None:
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     if engine.device == "cpu":
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-        # Otherwise vLLM leaves one thread to the process that computes.
-        os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+        # Ray gives an actor that reserves no CPU one thread, in a variable that looks like the user's.
+        if os.environ.get("OMP_NUM_THREADS", "1") == "1":
+            cpus = len(os.sched_getaffinity(0))
+            os.environ["OMP_NUM_THREADS"] = str(max(1, cpus // max(1, engine.replicas)))
 
 
 def _check_device(engine: settings.VllmEngine) -> None:

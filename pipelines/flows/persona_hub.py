@@ -37,10 +37,9 @@ async def text_to_persona(
     """
     relation = relations[int(digest("relation", row["id"])[:8], 16) % len(relations)]
     fields = {"text": row[text_column], "relation": relation, "granularity": granularity}
-    known = {"relation": relation, "granularity": granularity}
     if personas_per_text == 1:
         answer = await llm.chat(prompts.render("persona", trim="text", **fields))
-        return [_item(answer, tidy(answer.text), known)]
+        return [_item(answer, tidy(answer.text), relation, granularity)]
     schema = {
         "type": "array",
         "items": {"type": "string"},
@@ -53,8 +52,9 @@ async def text_to_persona(
         described = json.loads(answer.text)
     except ValueError as error:
         reason = "cut_by_max_tokens" if answer.cut else "unparsable"
-        return [reject(reason, answer, detail=str(error), persona=answer.text, **known)]
-    return [_item(answer, tidy(persona), known) for persona in described]
+        known = {"persona": answer.text, "relation": relation, "granularity": granularity}
+        return [reject(reason, answer, detail=str(error), **known)]
+    return [_item(answer, tidy(persona), relation, granularity) for persona in described]
 
 
 def tidy(text: str) -> str:
@@ -65,7 +65,7 @@ def tidy(text: str) -> str:
     return line
 
 
-def _item(answer: Answer, persona: str, known: dict[str, str]) -> Item:
+def _item(answer: Answer, persona: str, relation: str, granularity: str) -> Item:
     if not persona:
-        return reject("unparsable", answer, detail="the answer is empty", **known)
-    return keep(answer, persona=persona, **known)
+        return reject("unparsable", answer, detail="the answer is empty", relation=relation, granularity=granularity)
+    return keep(answer, persona=persona, relation=relation, granularity=granularity)

@@ -32,7 +32,7 @@ class Command:
         """Wait for ``seen()``, a bounded time; fails with the log when the command ends before."""
         until = time.monotonic() + limit_s
         while not seen():
-            assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.log.read_text()[-3000:]}"
+            assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.log.read_text()[-3000:]}"
             assert time.monotonic() < until, f"not seen within {limit_s} s:\n{self.log.read_text()[-3000:]}"
             time.sleep(0.05)  # polling a file system, not waiting for luck
 

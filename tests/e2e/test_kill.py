@@ -15,7 +15,8 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture(scope="module")
 def seeds(tmp_path_factory):
     path = tmp_path_factory.mktemp("input") / "seeds.parquet"
-    pq.write_table(pa.table({"text": [f"Passage {i} on the care of bees, boats and bridges." for i in range(2000)]}), path)
+    texts = [f"Passage {i} on the care of bees, boats and bridges." for i in range(2000)]
+    pq.write_table(pa.table({"text": texts}), path)
     return path
 
 

@@ -21,13 +21,12 @@ REAL_SEEDS = Path(os.environ.get("NIGHTMILL_TEST_DATA", ROOT / "../shared/data")
 
 def nightmill_json(*arguments):
     """A verb's one JSON object."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pipelines.cli", *arguments, "--json"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "pipelines.cli", *arguments, "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return done.returncode, json.loads(done.stdout)
 
 
-@pytest.mark.skipif(not REAL_SEEDS.exists(), reason="real test data absent (NIGHTMILL_TEST_DATA)")
+@pytest.mark.skipif(not REAL_SEEDS.exists(), reason="real data is absent: NIGHTMILL_TEST_DATA has no seeds.parquet")
 def test_personas_from_real_texts(nightmill, tmp_path):
     output = tmp_path / "r"
     run = nightmill(

@@ -15,7 +15,6 @@ from pipelines.errors import UserError
 from pipelines.store.inputs.repair import as_type, valid_utf8
 from pipelines.store.inputs.source import CHUNK_BYTES, CHUNK_ROWS, Chunk, Described, InputFile, open_bytes, reading
 
-
 #: Bytes read at a time of each column; without it Arrow holds a row group's columns whole.
 _BUFFER = 1 << 20
 
