@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import json
 import logging
 import os
@@ -149,6 +150,8 @@ def _parsed(name: str, verb: Verb, arguments: list[str]) -> dict[str, Any]:
 def _stdout(*, alone: bool) -> Iterator[TextIO]:
     """Where the result goes. ``alone``: whatever else writes to stdout, child processes included, goes to stderr."""
     out = sys.stdout
+    if isinstance(out, io.TextIOWrapper):
+        out.reconfigure(errors="backslashreplace")  # A file name may hold bytes that are no text.
     if not alone:
         yield out
         return
@@ -164,7 +167,7 @@ def _stdout(*, alone: bool) -> Iterator[TextIO]:
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
-        with redirect_stdout(sys.stderr), os.fdopen(os.dup(kept), "w", encoding="utf-8") as result:
+        with redirect_stdout(sys.stderr), os.fdopen(os.dup(kept), "w", encoding="utf-8", errors="backslashreplace") as result:
             yield result
     finally:
         os.dup2(kept, 1)

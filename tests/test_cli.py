@@ -123,7 +123,7 @@ def test_every_verb_exists_and_takes_what_the_command_line_gives(verb: str) -> N
     if what.composes:
         inspect.signature(function).bind({})
     else:
-        given = [p.lower() for p in what.positionals] + [o.name.lstrip("-") for o in what.options]
+        given = [p.lower() for p in what.positionals] + [o.name.lstrip("-").replace("-", "_") for o in what.options]
         inspect.signature(function).bind(**dict.fromkeys(given))
         inspect.signature(function).bind(**dict.fromkeys(p.lower() for p in what.positionals))
 
@@ -238,6 +238,18 @@ def test_json_is_all_that_reaches_stdout(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == {"rows": 1}
     assert all(f"through {way}" in done.stderr for way in ("print", "the file descriptor", "a child process"))
+
+
+def test_a_name_that_is_no_text_can_be_printed(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pipelines.cli import main; from pipelines.face.verbs import VERBS, Verb; "
+        "VERBS['made'] = Verb('', '', 'made_verbs:shows', 'made_verbs:render', (), composes=True); "
+        "name = os.fsdecode(b'input=a\\xff'); words = ['made', 'recipe=text_to_persona', 'output=b', name]; "
+        "sys.exit(main(words) or main([*words, '--json']))"
+    )
+    environment = {"PYTHONPATH": f"{ROOT}:{tmp_path}", "PYTHONUTF8": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1])["input"] == "a\udcff"
 
 
 def test_a_sweep_from_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

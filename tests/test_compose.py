@@ -188,7 +188,7 @@ def test_a_stage_can_be_taken_out_or_switched_off() -> None:
         ("+recipe.stages.personas.flow.relation=x", "text_to_persona has no such knob; did you mean relations"),
         ("~recipe.stages.personas.flow.relations", "flow.relations is missing"),
         ("recipe.stages.personas.flow._target_=pipelines.flows.persona_hub.text", "has no function 'text'"),
-        ("recipe.stages.quality.filters.contact._target_=pipelines.no.where", "module 'pipelines.no' cannot be imported"),
+        ("recipe.stages.quality.filters.contact._target_=pipelines.no.way", "module 'pipelines.no' cannot be imported"),
         ("recipe.stages.quality.filters.contact._partial_=false", "add _partial_: true"),
         ("+recipe.stages.quality.dedup={}", "a stage has exactly one of flow, filters, dedup"),
         ("+recipe.stages.quality.enable=false", "enable: no key of a filters stage; did you mean enabled?"),
@@ -251,6 +251,16 @@ def test_any_text_is_a_path(path: str) -> None:
     if quoted_or_special or path.lower() in ("null", "???"):
         return
     assert compose(["recipe=text_to_persona", "input=a", f"output={path}"])["output"] == path
+
+
+def test_a_model_of_ones_own_is_a_yaml_of_a_few_lines(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("name: mine\nweights: /models/mine\ncontext: 4096\nparameters: 3\n")
+    own = f"hydra.searchpath=[file://{tmp_path}]"
+    assert model_of(compose([*RUN, own, "model=mine"])).weights == "/models/mine"
+    assert "did you mean mine?" in mistakes(own, "model=mne")
+    (tmp_path / "model" / "mine.yaml").write_text("name: mine\nweigths: /models/mine\n")
+    assert "weigths" in mistakes(own, "model=mine")
 
 
 def test_several_inputs_are_a_list_and_null_is_null() -> None:

@@ -76,7 +76,7 @@ def join_band(
         while end < len(order) and keys[order[end]] == keys[order[begin]]:
             end += 1
         if end - begin > 1:
-            bucket = order[begin:end].copy()
+            bucket = order[begin:end]
             ascending(bucket)
             heads = np.empty(len(bucket), np.int64)
             components = 0

@@ -138,6 +138,15 @@ def _heap_sort(values: NDArray[Any]) -> None:
 
 
 @kernel
+def _head(values: U64, count: int, size: int) -> U64:
+    """A new array of ``size`` that begins with the first ``count`` values."""
+    head = np.empty(size, np.uint64)
+    for i in range(count):
+        head[i] = values[i]
+    return head
+
+
+@kernel
 def shingle_sets(text: U8, offsets: I64, n: int) -> tuple[U64, I64]:
     """Sets of hashed word n-grams of the rows ``text[offsets[i]:offsets[i + 1]]``.
 
@@ -158,9 +167,7 @@ def shingle_sets(text: U8, offsets: I64, n: int) -> tuple[U64, I64]:
         if shingles <= 0:
             continue
         if filled + shingles > len(hashes):
-            grown = np.empty(2 * (filled + shingles), np.uint64)
-            grown[:filled] = hashes[:filled]
-            hashes = grown
+            hashes = _head(hashes, filled, 2 * (filled + shingles))
         for s in range(shingles):
             h = FNV_OFFSET
             for w in range(s, s + n):
@@ -177,7 +184,7 @@ def shingle_sets(text: U8, offsets: I64, n: int) -> tuple[U64, I64]:
                 hashes[kept] = hashes[s]
         sizes[row] = kept + 1 - filled
         filled = kept + 1
-    return hashes[:filled].copy(), sizes
+    return _head(hashes, filled, filled), sizes
 
 
 @kernel

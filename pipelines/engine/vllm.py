@@ -70,7 +70,7 @@ class VllmEngine:
         self._sequences += request.n
         try:
             async with asyncio.timeout(self._settings.request_timeout_s):
-                output = await _final(llm, ids, _sampling(request), request.request_id)
+                output = await _final(llm, ids, request)
         except TimeoutError:
             raise CallFailed(
                 f"no answer within engine.request_timeout_s={self._settings.request_timeout_s}; raise it, or lower "
@@ -86,6 +86,10 @@ class VllmEngine:
         """End vLLM's processes and let go of the device; requests in flight end with EngineDead."""
         llm, self._llm, self._chat = self._llm, None, None
         if llm is not None:
+            from vllm.v1.engine.exceptions import EngineDeadError
+
+            # A shutdown that succeeds tells nobody, and their calls would wait out their time.
+            llm.output_processor.propagate_error(EngineDeadError())
             await asyncio.to_thread(llm.shutdown, _SHUTDOWN_S)
             del llm
             gc.collect()
@@ -226,14 +230,14 @@ def _kv_bytes_per_token(where: str, model: settings.Model) -> int:
     return int(2 * config.num_hidden_layers * heads * size * (4 if model.dtype in ("auto", "float32") else 2))
 
 
-async def _final(llm: AsyncLLM, ids: list[int], sampling: SamplingParams, request_id: str) -> RequestOutput:
+async def _final(llm: AsyncLLM, ids: list[int], request: Request) -> RequestOutput:
     from vllm.exceptions import VLLMError
     from vllm.inputs.engine import tokens_input
     from vllm.v1.engine.exceptions import EngineDeadError
 
     output = None
     try:
-        async for each in llm.generate(tokens_input(ids), sampling, request_id):
+        async for each in llm.generate(tokens_input(ids), _sampling(request), request.request_id):
             output = each
     except EngineDeadError as error:
         raise EngineDead("vLLM's engine core died; its log says why") from error

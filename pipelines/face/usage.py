@@ -38,6 +38,7 @@ found something; 2 a mistake in the command line, a setting or the input.
 VALUES = """\
 Values: a path, URL or column name is taken as it stands: input=a,b (1).parquet needs the shell's quotes only.
 input=[a.parquet,b.parquet] is two inputs. Lists are key=[a,b]; with -m, key=a,b runs one point for each value.
+Options of your own: DIR/model/NAME.yaml (or recipe/, prompt/, ...) with hydra.searchpath=[file://DIR] model=NAME.
 """
 
 

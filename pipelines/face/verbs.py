@@ -120,8 +120,11 @@ VERBS: Mapping[str, Verb] = {
         ("export runs/personas --format jsonl --to personas.jsonl",),
         positionals=("RUN",),
         options=(
-            Option("--format", "jsonl or parquet [jsonl]", takes="FORMAT", choices=("jsonl", "parquet")),
-            Option("--to", "file or folder to write; by default beside the run's data", takes="PATH"),
+            Option(
+                "--format", "jsonl or parquet [as --to ends, or jsonl]", takes="FORMAT", choices=("jsonl", "parquet")
+            ),
+            Option("--to", "file or folder to write, or URL; by default a file beside the run's data", takes="PATH"),
+            Option("--no-provenance", "leave out the column provenance"),
         ),
     ),
 }

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from pipelines import settings
+from pipelines.engine import vllm
 from pipelines.engine.llm import Request, Sampling
 from pipelines.engine.vllm import VllmEngine
 from pipelines.errors import CallFailed, PromptTooLong, UserError
@@ -53,6 +54,34 @@ def test_a_seed_gives_the_same_answer_alone_and_in_a_crowd(live: Any) -> None:
     alone = [live.run(live.engine.generate(r))[0].text for r in requests[:6]]
     assert crowd[:6] == alone
     assert len(set(crowd)) > 12
+
+
+def test_many_long_prompts_at_once_are_answered_by_their_seeds(live: Any, model: settings.Model) -> None:
+    """Together they are prefilled in more than one step, which must not disturb a seeded request's generator."""
+    requests = [ask(f"{i} " + "A luthier planes spruce. " * 150, seed=i, sampling={"max_tokens": 8}) for i in range(6)]
+
+    async def together() -> list[list[Answer]]:
+        return await asyncio.gather(*(live.engine.generate(r) for r in requests))
+
+    crowd = live.run(together())
+    assert all(model.context > answers[0].prompt_tokens > 700 for answers in crowd)
+    assert live.run(live.engine.generate(requests[4]))[0].text == crowd[4][0].text
+
+
+def test_a_value_that_vllm_refuses_fails_its_row_alone(live: Any) -> None:
+    with pytest.raises(CallFailed, match="temperature"):
+        live.run(live.engine.generate(ask("x", sampling={"temperature": -1.0})))
+
+
+@pytest.mark.parametrize(("given", "replicas", "threads"), [("1", 1, 8), (None, 2, 4), ("3", 1, 3), ("1", 99, 1)])
+def test_a_cpu_engine_uses_all_cpus_though_ray_says_one(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, replicas: int, threads: int
+) -> None:
+    monkeypatch.setattr(os, "environ", {} if given is None else {"OMP_NUM_THREADS": given})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    vllm._environment(settings.VllmEngine(replicas=replicas))
+    assert os.environ["OMP_NUM_THREADS"] == str(threads)
+    assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
 
 
 def test_samples_of_one_call_differ_and_come_in_order(live: Any) -> None:
@@ -239,22 +268,36 @@ def script(body: str) -> str:
 
 
 @pytest.mark.e2e
-def test_a_dead_engine_core_ends_every_call_in_flight_and_stop_leaves_no_process(smollm: Path, tmp_path: Path) -> None:
+def test_stop_and_death_end_every_call_in_flight_and_leave_no_process(smollm: Path, tmp_path: Path) -> None:
     program = tmp_path / "dies.py"
     program.write_text(
         script(
             """
-            calls = [asyncio.ensure_future(call(i)) for i in range(4)]
-            while engine._llm.get_num_unfinished_requests() < 4:
-                await asyncio.sleep(0)
+            async def in_flight():
+                calls = [asyncio.ensure_future(call(i)) for i in range(4)]
+                while engine._llm.get_num_unfinished_requests() < 4:
+                    await asyncio.sleep(0)
+                return calls
+
+            async def all_dead(calls):
+                ends = await asyncio.gather(*calls, return_exceptions=True)
+                assert all(isinstance(end, EngineDead) for end in ends), ends
+                assert not engine.alive()
+
+            calls = await in_flight()
             assert engine.alive()
+            assert ours()
+            await engine.stop()
+            await all_dead(calls)
+            assert not ours(), ours()
+
+            await engine.start()
+            calls = await in_flight()
             core = [p for p in ours() if p.ppid() == os.getpid()]
             core[0].kill()
-            ends = await asyncio.gather(*calls, return_exceptions=True)
-            assert all(isinstance(e, EngineDead) for e in ends), ends
-            assert not engine.alive()
+            await all_dead(calls)
             await engine.stop()
-            gone, left = psutil.wait_procs(ours(), timeout=60)
+            _, left = psutil.wait_procs(ours(), timeout=60)
             assert not left, left
             print("as it should")
             """

@@ -392,7 +392,9 @@ def test_memory_follows_the_chunk_and_not_the_input(tmp_path):
     assert max(held) < 64 << 20
 
 
-@pytest.mark.skipif(not (DATA / "seeds.parquet").exists(), reason="real data is absent: NIGHTMILL_TEST_DATA has no seeds.parquet")
+@pytest.mark.skipif(
+    not (DATA / "seeds.parquet").exists(), reason="real data is absent: NIGHTMILL_TEST_DATA has no seeds.parquet"
+)
 def test_the_real_seeds():
     found = shards(DATA / "seeds.parquet", rows_per_shard=512)
     assert [shard.rows_in for shard in found] == [512] * 5 + [40]

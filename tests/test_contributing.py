@@ -1,0 +1,38 @@
+"""The recipe that docs/CONTRIBUTING.md teaches is taken from the page and run, in a copy of the checkout."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "CONTRIBUTING.md").read_text()
+#: "The flow, `pipelines/flows/titles.py`:" and the block that follows.
+EXAMPLE = re.compile(r"`((?:pipelines|conf)/[\w/]+\.(?:py|yaml))`:\n\n```\w+\n(.*?)```", re.DOTALL)
+
+
+def test_the_worked_example_runs(tmp_path):
+    for part in ("pipelines", "conf"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    files = EXAMPLE.findall(PAGE)
+    assert [Path(name).name for name, _ in files] == ["titles.py", "titles.yaml", "titles.yaml"]
+    for name, content in files:
+        (tmp_path / name).write_text(content)
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": f"Text {i} on bees."}) + "\n" for i in range(40)))
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", "run", "recipe=titles", "engine=simulated", "input=texts.jsonl"]
+        + ["output=runs/titles", "engine.words_mean=10", "--json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    titles = json.loads(done.stdout)["stages"]["titles"]
+    assert titles["rows_in"] == 40
+    assert titles["rows_kept"] + titles["rows_rejected"] == 40
+    assert set(titles["items_rejected"]) <= {"wrong_length", "cut_by_max_tokens"}
