@@ -167,7 +167,10 @@ def _stdout(*, alone: bool) -> Iterator[TextIO]:
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
-        with redirect_stdout(sys.stderr), os.fdopen(os.dup(kept), "w", encoding="utf-8", errors="backslashreplace") as result:
+        with (
+            redirect_stdout(sys.stderr),
+            os.fdopen(os.dup(kept), "w", encoding="utf-8", errors="backslashreplace") as result,
+        ):
             yield result
     finally:
         os.dup2(kept, 1)

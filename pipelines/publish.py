@@ -19,7 +19,7 @@ from pipelines.rows import digest
 from pipelines.stages.pool import decide
 from pipelines.store.commit import read_side, to_parquet
 from pipelines.store.dataset import part_name, read_part
-from pipelines.store.files import Folder, folder
+from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import read_entry
 from pipelines.store.record import read_record, write_record
 from pipelines.summary import SIMULATED, Made, stats
@@ -43,7 +43,7 @@ def publish(place: Folder, config: Mapping[str, Any], made: Made) -> None:
     _, target, entries = made[last]
     state = digest(
         [
-            (name, folder_.url.rsplit("/", 1)[-1], [e.attempt for _, e in sorted(found.items())])
+            (name, base(folder_), [e.attempt for _, e in sorted(found.items())])
             for name, (_, folder_, found) in made.items()
         ]
     )
@@ -69,7 +69,7 @@ def publish(place: Folder, config: Mapping[str, Any], made: Made) -> None:
             "engine": config["engine"]["kind"],
             "rows": sum(e.items_kept for e in entries.values()),
             "columns": {f.name: str(f.type) for f in read_part(target, min(entries)).schema},
-            "stages": {name: folder_.url.rsplit("/", 1)[-1] for name, (_, folder_, _) in made.items()},
+            "stages": {name: base(folder_) for name, (_, folder_, _) in made.items()},
             "packages": dict(_versions()),
             "python": platform.python_version(),
         },

@@ -89,6 +89,7 @@ class Answer:
         finish_reason: ``stop``, or ``length`` when ``max_tokens`` cut it.
         prompt_tokens: tokens of the prompt; completion_tokens: tokens of this sample.
         seed: the sampling seed of the call; n_index: which of its samples this is.
+        trimmed: whether the prompt was shortened to fit; sent: its turns as they were sent then, else None.
         logprobs: log-probability of each sampled token (natural log), or None when not asked for.
     """
 
@@ -103,6 +104,7 @@ class Answer:
     prompt_hash: str = ""
     trimmed: bool = False
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    sent: tuple[tuple[str, str], ...] | None = None
 
     @property
     def cut(self) -> bool:

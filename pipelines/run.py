@@ -27,7 +27,7 @@ from pipelines.stages.execute import decide_stage, pending, settle_plan, settle_
 from pipelines.stages.ingest import ingest
 from pipelines.stages.stage import Job, Stage
 from pipelines.store.dataset import Dataset, Plan
-from pipelines.store.files import Folder, folder
+from pipelines.store.files import Folder, base, folder
 from pipelines.store.lease import Lease, acquire
 from pipelines.store.ledger import Entry, entries_of, totals, write_cache
 from pipelines.store.manifest import Manifest, check, freeze
@@ -182,7 +182,7 @@ class Night:
             pool = self._ready_pool(load=stage.kind == "flow")
             if stage.kind == "dedup":
                 self._decide(stage, target, source)
-            job = Job(self._place.url, stage, _base(source.folder), _base(target), self._config)
+            job = Job(self._place.url, stage, base(source.folder), base(target), self._config)
             for wave in waves(left, io["wave_shards"]):
                 self._wave(pool, job, wave, entries)
                 write_cache(self._place, target, entries)
@@ -268,7 +268,3 @@ class Night:
         finally:
             over.set()
             thread.join()
-
-
-def _base(place: Folder) -> str:
-    return place.url.rstrip("/").rsplit("/", 1)[-1]

@@ -85,7 +85,8 @@ def generation(seeds: int) -> None:
         )
     print(f"nightmill run {' '.join(overrides[:1])}: {ours['tokens_per_second']:.1f} tokens/s, {seeds} rows")
     print(
-        f"vllm.LLM.generate: {theirs['tokens_per_second']:.1f} tokens/s, {theirs['tokens']} tokens, same prompts and seeds"
+        f"vllm.LLM.generate: {theirs['tokens_per_second']:.1f} tokens/s, {theirs['tokens']} tokens, "
+        "same prompts and seeds"
     )
     print(f"ratio {ours['tokens_per_second'] / theirs['tokens_per_second']:.3f}")
 
@@ -154,7 +155,8 @@ def rows(large: int) -> None:
             shutil.rmtree(output)
         cost[count] = wall / count
         print(
-            f"{count:,} rows: {wall:.1f} s, {count / wall:,.0f} rows/s with start-up, {done['rows_accepted']:,} accepted, "
+            f"{count:,} rows: {wall:.1f} s, {count / wall:,.0f} rows/s with start-up, "
+            f"{done['rows_accepted']:,} accepted, "
             f"driver peak {done['driver_mib']:.0f} MiB, {files} files"
         )
     if large > small:

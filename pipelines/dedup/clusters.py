@@ -14,13 +14,7 @@ from pipelines.dedup.kernels import I64, U64, ascending, kernel, overlap
 
 
 @kernel
-def same_sets(
-    prints: U64,
-    order: I64,
-    hashes: U64,
-    starts: I64,
-    sizes: I64,
-) -> I64:
+def same_sets(prints: U64, order: I64, hashes: U64, starts: I64, sizes: I64) -> I64:
     """The first row with the same set, for every row; -1 for empty sets. ``order`` sorts ``prints`` stably."""
     first = np.full(len(order), -1, np.int64)
     leader = -1
@@ -90,7 +84,7 @@ def join_band(
                     member = head
                     while not joined and member >= 0:
                         small, large = min(sizes[row], sizes[member]), max(sizes[row], sizes[member])
-                        if small >= threshold * large:
+                        if small / large >= threshold:
                             verified += 1
                             common = overlap(hashes, starts, sizes, row, member)
                             if common / (small + large - common) >= threshold:

@@ -64,7 +64,7 @@ def find(dataset: Source, *, text_column: str, threshold: float = 0.9, encoder: 
         "without_text": len(ids) - len(worded),
         "without_direction": int((~usable).sum()),
         "encoder": encoder,
-        "recall": 1.0,
+        "search": "exact",
     }
     return Found(removed, stats)
 

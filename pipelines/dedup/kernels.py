@@ -1,4 +1,4 @@
-"""Compiled kernels over Arrow buffers: texts to shingle sets, sets to signatures, bands and similarities.
+"""Compiled kernels over Arrow buffers: texts to shingle sets, sets to similarities and simulated vectors.
 
 A shingle set is a run of ascending 64-bit hashes in one long array, given by its start and its size. Set operations
 are exact on those hashes (two of 1,000,000 different shingles share a hash with probability 3e-8). Nothing here knows
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., Any])
 U8 = NDArray[np.uint8]
-U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
 
@@ -29,16 +28,6 @@ def kernel(function: F) -> F:
     """Compile on first call, keep the machine code on disk, release the GIL while it runs."""
     compiled: F = njit(cache=True, nogil=True)(function)
     return compiled
-
-
-@kernel
-def fmix32(h: np.uint32) -> np.uint32:
-    """MurmurHash3's 32-bit finaliser, with which datasketch 2.0 mixes every hash before permuting it."""
-    h = np.uint32(h ^ (h >> np.uint32(16)))
-    h = np.uint32(h * np.uint32(0x85EBCA6B))
-    h = np.uint32(h ^ (h >> np.uint32(13)))
-    h = np.uint32(h * np.uint32(0xC2B2AE35))
-    return np.uint32(h ^ (h >> np.uint32(16)))
 
 
 @kernel
@@ -188,56 +177,6 @@ def shingle_sets(text: U8, offsets: I64, n: int) -> tuple[U64, I64]:
 
 
 @kernel
-def _sign(hashes: U64, start: int, size: int, a: U32, b: U32, out: U32) -> None:
-    """One affine32 signature: the least value of ``a * fmix32(h) + b`` modulo 2^32, for every permutation."""
-    for p in range(len(out)):
-        out[p] = np.uint32(0xFFFFFFFF)
-    for i in range(start, start + size):
-        h = fmix32(np.uint32(hashes[i] & np.uint64(0xFFFFFFFF)))
-        for p in range(len(out)):
-            out[p] = min(out[p], np.uint32(a[p] * h + b[p]))
-
-
-@kernel
-def signatures(
-    hashes: U64,
-    starts: I64,
-    sizes: I64,
-    a: U32,
-    b: U32,
-) -> U32:
-    """MinHash signatures, one row a set."""
-    out = np.empty((len(starts), len(a)), np.uint32)
-    for row in range(len(starts)):
-        _sign(hashes, starts[row], sizes[row], a, b, out[row])
-    return out
-
-
-@kernel
-def band_keys(
-    hashes: U64,
-    starts: I64,
-    sizes: I64,
-    a: U32,
-    b: U32,
-    bands: int,
-) -> U64:
-    """One 64-bit key for every band (first axis) and set (second); only sets that agree in a whole band share one."""
-    width = len(a) // bands
-    out = np.empty((bands, len(starts)), np.uint64)
-    signature = np.empty(len(a), np.uint32)
-    for row in range(len(starts)):
-        _sign(hashes, starts[row], sizes[row], a, b, signature)
-        for band in range(bands):
-            key = FNV_OFFSET
-            for p in range(band * width, (band + 1) * width):
-                key = (key ^ np.uint64(signature[p])) * FNV_PRIME
-                key ^= key >> np.uint64(32)
-            out[band, row] = fmix64(key)
-    return out
-
-
-@kernel
 def fingerprints(hashes: U64, starts: I64, sizes: I64) -> U64:
     """One hash a set, equal for equal sets; 0 only for the empty set."""
     out = np.zeros(len(starts), np.uint64)
@@ -269,13 +208,7 @@ def overlap(hashes: U64, starts: I64, sizes: I64, x: int, y: int) -> int:
 
 
 @kernel
-def jaccard(
-    hashes: U64,
-    starts: I64,
-    sizes: I64,
-    xs: I64,
-    ys: I64,
-) -> NDArray[np.float64]:
+def jaccard(hashes: U64, starts: I64, sizes: I64, xs: I64, ys: I64) -> NDArray[np.float64]:
     """Exact Jaccard similarity of each pair of sets (not both empty)."""
     out = np.empty(len(xs), np.float64)
     for k in range(len(xs)):

@@ -75,9 +75,9 @@ def signatures(
     texts: pa.Array, *, num_permutations: int = 128, ngram: int = 1, normalise: bool = False
 ) -> NDArray[np.uint32]:
     """MinHash signatures, shape (texts, num_permutations); all ones for a text without shingles."""
-    from pipelines.dedup import kernels
+    from pipelines.dedup import bands
 
-    return kernels.signatures(*shingle(texts, ngram=ngram, normalise=normalise), *permutations(num_permutations))
+    return bands.signatures(*shingle(texts, ngram=ngram, normalise=normalise), *permutations(num_permutations))
 
 
 def proposed(similarity: float, num_permutations: int, bands: int) -> float:
@@ -111,8 +111,9 @@ def find(
     Raises:
         UserError: a setting out of range, a column that is absent or holds no text, ids that are not unique.
     """
+    from pipelines.dedup.bands import band_keys
     from pipelines.dedup.clusters import join_band, keepers, same_sets
-    from pipelines.dedup.kernels import band_keys, fingerprints, jaccard
+    from pipelines.dedup.kernels import fingerprints, jaccard
 
     _check(threshold, num_permutations, bands, ngram)
     ids, sets = _read(dataset, text_column, ngram, normalise)

@@ -10,14 +10,18 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines import settings
 from pipelines.engine.llm import Request
 from pipelines.engine.weights import resolve
 from pipelines.errors import PromptTooLong, UserError
 from pipelines.prompts import Message, Rendered
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 #: Whitespace around a slot when the template is rendered: it shows whether the template strips its turns.
 _PAD = " \n"
@@ -81,8 +85,6 @@ class ChatTokenizer:
         Raises:
             UserError: the tokenizer has no chat template, or is not backed by the ``tokenizers`` library.
         """
-        from tokenizers import Tokenizer
-
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise UserError(
@@ -94,16 +96,12 @@ class ChatTokenizer:
         self._tokenizer = tokenizer
         self._skeletons: dict[tuple[str, ...], tuple[str | _Slot, ...]] = {}
         self._template = tokenizer.get_chat_template() if chat else ""
-        self._encoder = Tokenizer.from_str(backend.to_str())
-        self._encoder.no_truncation()
-        self._encoder.no_padding()
         added = backend.get_added_tokens_decoder()
         self._markup = {token.content: (number, token) for number, token in added.items() if self._is_markup(token)}
-        # Marks as special also those that the publisher left ordinary, such as <think>, but that the template writes.
-        self._encoder.add_special_tokens([token for _, token in self._markup.values()])
-        self._encoder.encode_special_tokens = True
+        self._encoder = self._copy(backend)
         self._real: dict[int, int] = {}
         self._stand_ins: dict[str, str] = {}
+        self._rendering = threading.Lock()
         self._prefix = [] if chat else _prefix(tokenizer)
 
     def ids(self, messages: tuple[Message, ...]) -> list[int]:
@@ -188,7 +186,8 @@ class ChatTokenizer:
 
     def _skeleton(self, roles: tuple[str, ...]) -> tuple[str | _Slot, ...]:
         if roles not in self._skeletons:
-            self._skeletons[roles] = self._render(roles)
+            with self._rendering:
+                self._skeletons[roles] = self._render(roles)
         return self._skeletons[roles]
 
     def _render(self, roles: tuple[str, ...]) -> tuple[str | _Slot, ...]:
@@ -234,10 +233,25 @@ class ChatTokenizer:
             number, token = self._markup[markup]
             name = f"\ue000{secrets.token_hex(16)}\ue001"
             twin = AddedToken(name, lstrip=token.lstrip, rstrip=token.rstrip, normalized=False, special=False)
-            self._encoder.add_tokens([twin])
-            self._real[int(self._encoder.token_to_id(name) or 0)] = number
+            # Other threads may be encoding: they keep the encoder they have, whose ids are the same.
+            encoder = self._copy(self._encoder)
+            encoder.add_tokens([twin])
+            self._real = {**self._real, int(encoder.token_to_id(name) or 0): number}
+            self._encoder = encoder
             self._stand_ins[markup] = name
         return self._stand_ins[markup]
+
+    def _copy(self, backend: Any) -> Tokenizer:
+        """A tokenizer like ``backend`` that reads all markup as text."""
+        from tokenizers import Tokenizer
+
+        copy = Tokenizer.from_str(backend.to_str())
+        copy.no_truncation()
+        copy.no_padding()
+        # Marks as special also those that the publisher left ordinary, such as <think>, but that the template writes.
+        copy.add_special_tokens([token for _, token in self._markup.values()])
+        copy.encode_special_tokens = True
+        return copy
 
 
 def _prefix(tokenizer: Any) -> list[int]:

@@ -105,9 +105,9 @@ class EndpointEngine:
     async def _answers(self, request: Request) -> list[Answer]:
         if self._chat is None:
             return await self._tokenised_there(request)
-        ids, _, trimmed = await self._chat.fit_beside(request, self._model.context)
+        ids, prompt, _ = await self._chat.fit_beside(request, self._model.context)
         reply = await self._post("completions", wire.body(self._name, request, {"prompt": ids}))
-        return wire.answers(reply, request, trimmed=trimmed)
+        return wire.answers(reply, request, prompt)
 
     async def _tokenised_there(self, request: Request) -> list[Answer]:
         """Send text; when the server finds it too long, send less of it, as the request allows."""
@@ -121,7 +121,7 @@ class EndpointEngine:
         while True:
             try:
                 reply = await self._post(*wire.asked(self._name, request, prompt, chat=self._model.chat))
-                return wire.answers(reply, request, trimmed=prompt is not request.prompt)
+                return wire.answers(reply, request, prompt)
             except PromptTooLong as error:
                 # Where the server does not say how long the prompt is, half of it.
                 share = error.limit / error.prompt_tokens if error.prompt_tokens else 0.5

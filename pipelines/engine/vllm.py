@@ -21,6 +21,7 @@ from pipelines.engine.llm import Request
 from pipelines.engine.resources import GIB, gpus_per_copy, kv_cache_bytes, memory_problem
 from pipelines.engine.weights import resolve
 from pipelines.errors import CallFailed, EngineDead, UserError
+from pipelines.prompts import Rendered
 from pipelines.rows import Answer
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class VllmEngine:
         llm, chat = self._llm, self._chat
         if llm is None or chat is None or llm.errored:
             raise EngineDead("vLLM is not running")
-        ids, _, trimmed = await chat.fit_beside(request, self._model.context)
+        ids, prompt, trimmed = await chat.fit_beside(request, self._model.context)
         self._sequences += request.n
         try:
             async with asyncio.timeout(self._settings.request_timeout_s):
@@ -78,7 +79,7 @@ class VllmEngine:
             ) from None
         finally:
             self._sequences -= request.n
-        answers = [_answer(request, len(ids), trimmed, sample) for sample in output.outputs]
+        answers = [_answer(request, len(ids), prompt if trimmed else None, sample) for sample in output.outputs]
         self._tokens += sum(answer.completion_tokens for answer in answers)
         return answers
 
@@ -271,7 +272,7 @@ def _sampling(request: Request) -> SamplingParams:
     )
 
 
-def _answer(request: Request, prompt_tokens: int, trimmed: bool, sample: Any) -> Answer:
+def _answer(request: Request, prompt_tokens: int, shortened: Rendered | None, sample: Any) -> Answer:
     asked = request.sampling
     return Answer(
         text=sample.text,
@@ -283,7 +284,8 @@ def _answer(request: Request, prompt_tokens: int, trimmed: bool, sample: Any) ->
         logprobs=_logprobs(sample.token_ids, sample.logprobs) if asked.logprobs else None,
         prompt_id=request.prompt.prompt_id,
         prompt_hash=request.prompt.prompt_hash,
-        trimmed=trimmed,
+        trimmed=shortened is not None,
+        sent=shortened.messages if shortened is not None else None,
         sampling={
             "temperature": asked.temperature,
             "top_p": asked.top_p,

@@ -94,8 +94,8 @@ def retry_after(response: httpx.Response) -> float:
     return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER_S)
 
 
-def answers(reply: Mapping[str, Any], request: Request, *, trimmed: bool) -> list[Answer]:
-    """The answers in a server's reply, in order of ``n_index``.
+def answers(reply: Mapping[str, Any], request: Request, prompt: Rendered) -> list[Answer]:
+    """The answers in a server's reply to ``prompt`` (the request's, or a shorter one), in order of ``n_index``.
 
     Raises:
         CallFailed: fewer than were asked for, or a content filter ended one.
@@ -121,7 +121,8 @@ def answers(reply: Mapping[str, Any], request: Request, *, trimmed: bool) -> lis
             logprobs=logprobs[index],
             prompt_id=request.prompt.prompt_id,
             prompt_hash=request.prompt.prompt_hash,
-            trimmed=trimmed,
+            trimmed=prompt is not request.prompt,
+            sent=prompt.messages if prompt is not request.prompt else None,
             sampling={
                 "temperature": asked.temperature,
                 "top_p": asked.top_p,

@@ -177,7 +177,7 @@ def calls_table(done: Sequence[RowDone]) -> pa.Table:
             "row_id": [row_id for row_id, _, _ in calls],
             "call": [number for _, number, _ in calls],
             "prompt_id": [call.request.prompt.prompt_id for _, _, call in calls],
-            "prompt": [_conversation(call.request) for _, _, call in calls],
+            "prompt": [_conversation(call) for _, _, call in calls],
             "answers": [[a.text for a in given] for given in answers],
             "finish_reasons": [[a.finish_reason for a in given] for given in answers],
             "prompt_tokens": [given[0].prompt_tokens if given else 0 for given in answers],
@@ -191,6 +191,7 @@ def calls_table(done: Sequence[RowDone]) -> pa.Table:
 _TURNS = json.JSONEncoder(ensure_ascii=False)
 
 
-def _conversation(request: Request) -> str:
-    """The turns as a JSON list: readable by people and machines."""
-    return _TURNS.encode(request.prompt.messages)
+def _conversation(call: Call) -> str:
+    """The turns as they were sent, as a JSON list: readable by people and machines."""
+    sent = call.answers[0].sent if call.answers else None
+    return _TURNS.encode(call.request.prompt.messages if sent is None else sent)

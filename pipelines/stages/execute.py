@@ -6,6 +6,7 @@ shards, not rows.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipelines.rows import canonical
@@ -13,7 +14,7 @@ from pipelines.stages.stage import Stage, bind
 from pipelines.store.commit import read_side
 from pipelines.store.dataset import Dataset, Plan, Shard, slice_parts
 from pipelines.store.decisions import decided_already, write_decisions
-from pipelines.store.files import Folder, folder
+from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import Entry
 
 
@@ -33,7 +34,7 @@ def settle_plan(stages: Folder, stage: Stage, source: Dataset, shard_rows: int) 
         ]
         if plan is None:
             break
-        same_source = plan.source == _base(source.folder)
+        same_source = plan.source == base(source.folder)
         if same_source and (not new or stage.kind != "dedup"):
             break
         generation += 1
@@ -48,14 +49,14 @@ def settle_retries(
     target: Folder, plan: Plan, source: Folder, entries: Mapping[int, Entry], shard_rows: int
 ) -> tuple[Plan, int]:
     """Add retry shards for all quarantined rows that no planned shard takes up yet; the plan, and how many rows."""
-    last: dict[str, int] = {}
-    for entry in entries.values():
+    last: dict[str, tuple[int, str]] = {}
+    for _, entry in sorted(entries.items()):
         table = read_side(target, entry, "failed")
-        for row in table["row_id"].to_pylist() if table is not None else ():
-            last[row] = max(last.get(row, -1), entry.shard)
+        for row in table.select(["row_id", "error"]).to_pylist() if table is not None else ():
+            last[row["row_id"]] = (entry.shard, row["error"])
     # A row is outstanding when the shard it failed in last is not settled by a later one.
     settled = {(home, row) for shard in plan.shards for home, ids in shard.settles for row in ids}
-    outstanding = sorted((home, row) for row, home in last.items() if (home, row) not in settled)
+    outstanding = sorted((home, row) for row, (home, _) in last.items() if (home, row) not in settled)
     shards: list[Shard] = []
     for start in range(0, len(outstanding), shard_rows):
         chunk = outstanding[start : start + shard_rows]
@@ -70,6 +71,7 @@ def settle_retries(
                 rows=len(chunk),
                 ids=tuple(row for _, row in chunk),
                 settles=tuple((home, tuple(ids)) for home, ids in homes.items()),
+                kinds=tuple(sorted(Counter(last[row][1] for _, row in chunk).items())),
             )
         )
     if shards:
@@ -99,7 +101,3 @@ def waves(shards: Sequence[Shard], size: int) -> Iterator[Sequence[Shard]]:
     """Shards in bounded groups: Ray Data's bookkeeping grows with the descriptors it is given at once."""
     for start in range(0, len(shards), size):
         yield shards[start : start + size]
-
-
-def _base(place: Folder) -> str:
-    return place.url.rstrip("/").rsplit("/", 1)[-1]

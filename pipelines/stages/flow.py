@@ -131,6 +131,7 @@ class FlowWork:
             items_rejected=dict(reasons),
             failed=dict(failures),
             settles={str(index): list(ids) for index, ids in shard.settles},
+            settled=dict(shard.kinds),
             calls=calls,
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,

@@ -58,19 +58,11 @@ def sifted(
     if found is not None:
         for name in found.column_names:
             rejected = rejected.append_column(name, found[name].filter(gone))
-    entry = tallied(stage, fingerprint, shard.index, kept, rejected, started, shard)
+    entry = tallied(stage, fingerprint, shard.index, kept, rejected, started)
     return Outcome(kept, entry, {"rejected": rejected})
 
 
-def tallied(
-    stage: str,
-    fingerprint: str,
-    index: int,
-    kept: pa.Table,
-    rejected: pa.Table,
-    started: float,
-    shard: Shard | None = None,
-) -> Entry:
+def tallied(stage: str, fingerprint: str, index: int, kept: pa.Table, rejected: pa.Table, started: float) -> Entry:
     """The entry of a shard whose every row is one item, kept or rejected by name."""
     counts = {v["values"]: v["counts"] for v in pc.value_counts(rejected["reason"]).to_pylist()}
     return Entry(
@@ -85,7 +77,6 @@ def tallied(
         items_made=kept.num_rows + rejected.num_rows,
         items_kept=kept.num_rows,
         items_rejected=counts,
-        settles={str(home): list(ids) for home, ids in shard.settles} if shard else {},
         seconds=round(time.monotonic() - started, 3),
         finished_at=datetime.now(UTC).isoformat(),
     )

@@ -39,7 +39,8 @@ class Shard:
     """A fixed slice of a stage's input.
 
     ``slices`` are (input part, first row, row after the last). ``ids`` is None for the whole slice; a retry shard
-    names the rows it takes up again, and ``settles`` says which shard's quarantine each of them waits in.
+    names the rows it takes up again, ``settles`` says which shard's quarantine each of them waits in, and ``kinds``
+    counts the errors that they wait there for.
     """
 
     index: int
@@ -47,6 +48,7 @@ class Shard:
     rows: int
     ids: tuple[str, ...] | None = None
     settles: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    kinds: tuple[tuple[str, int], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         plain: dict[str, Any] = {
@@ -55,7 +57,9 @@ class Shard:
             "rows": self.rows,
         }
         if self.ids is not None:
-            plain |= {"ids": list(self.ids), "settles": [[shard, list(ids)] for shard, ids in self.settles]}
+            plain["ids"] = list(self.ids)
+            plain["settles"] = [[shard, list(ids)] for shard, ids in self.settles]
+            plain["kinds"] = [list(kind) for kind in self.kinds]
         return plain
 
     @staticmethod
@@ -66,6 +70,7 @@ class Shard:
             rows=plain["rows"],
             ids=tuple(plain["ids"]) if "ids" in plain else None,
             settles=tuple((shard, tuple(ids)) for shard, ids in plain.get("settles", ())),
+            kinds=tuple((kind, count) for kind, count in plain.get("kinds", ())),
         )
 
 

@@ -60,6 +60,11 @@ def folder(url: str) -> Folder:
     return LocalFolder(os.path.abspath(os.path.expanduser(url)))
 
 
+def base(place: Folder) -> str:
+    """Name of a folder inside the one that holds it."""
+    return place.url.rstrip("/").rsplit("/", 1)[-1]
+
+
 class LocalFolder:
     """A directory on a disk that has hard links (any POSIX file system that clusters mount)."""
 

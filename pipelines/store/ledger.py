@@ -38,7 +38,8 @@ class SideFile:
 class Entry:
     """The accounts of one committed shard. ``failed`` and ``items_rejected`` count by named reason.
 
-    ``settles`` names, for a retry shard, the rows that it took out of each earlier shard's quarantine.
+    ``settles`` names, for a retry shard, the rows that it took out of each earlier shard's quarantine, and ``settled``
+    counts the errors that they waited there for.
     Tokens and calls include those of rows that were rejected or failed.
     """
 
@@ -55,6 +56,7 @@ class Entry:
     items_rejected: Mapping[str, int] = field(default_factory=dict)
     failed: Mapping[str, int] = field(default_factory=dict)
     settles: Mapping[str, list[str]] = field(default_factory=dict)
+    settled: Mapping[str, int] = field(default_factory=dict)
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -117,6 +119,7 @@ def totals(entries: Iterable[Entry]) -> Totals:
     for entry in entries:
         rejected.update(entry.items_rejected)
         failed.update(entry.failed)
+        failed.subtract(entry.settled)
     return Totals(
         shards=len(entries),
         rows_in=sum(e.rows_in for e in entries) - settled,
@@ -126,7 +129,7 @@ def totals(entries: Iterable[Entry]) -> Totals:
         items_made=sum(e.items_made for e in entries),
         items_kept=sum(e.items_kept for e in entries),
         items_rejected=dict(rejected),
-        failed=dict(failed),
+        failed={kind: count for kind, count in failed.items() if count},
         calls=sum(e.calls for e in entries),
         prompt_tokens=sum(e.prompt_tokens for e in entries),
         completion_tokens=sum(e.completion_tokens for e in entries),

@@ -17,9 +17,10 @@ import pyarrow.compute as pc
 
 from pipelines.store.commit import SIDES, read_side
 from pipelines.store.dataset import Plan, Shard, committed, part_name, read_part, read_shard
-from pipelines.store.files import Folder, folder
+from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import Entry, read_cache, read_entry, totals
 from pipelines.store.record import StageRecord, read_record, stage_records
+from pipelines.store.survey import StageNow, complete, finished
 
 #: What a damaged file can make the readers raise.
 _DAMAGE = (ValueError, OSError, KeyError, TypeError, pa.ArrowException)
@@ -35,54 +36,52 @@ def verify(run: str) -> dict[str, Any]:
     """
     place = folder(run)
     stages = stage_records(place)
-    finished = "metadata.json" in place.names()
     defects: list[str] = []
-    sums: dict[str, Any] = {}
-    leftovers = pending = 0
-    before: StageRecord | None = None
+    seen: list[StageNow] = []
+    leftovers = 0
     for stage, after in zip(stages, [*stages[1:], None], strict=True):
-        must_be_whole = finished or (after is not None and after.started)
-        entries, missing, left = _check_stage(place, stage, before, must_be_whole, defects)
-        pending += missing
+        taken_up = _taken_up(after)
+        now, left = _check_stage(place, stage, seen[-1].record if seen else None, taken_up, defects)
+        seen.append(now)
         leftovers += left
-        sums[stage.name] = asdict(totals(entries.values()))
-        before = stage
-    if finished and not defects:
-        _check_published(place, stages, defects)
+    if not defects and complete(seen):
+        _check_published(place, seen, defects)
     return {
         "ok": not defects,
-        "complete": finished and not pending,
+        "complete": finished(place, seen),
         "run": place.url,
         "defects": defects,
-        "stages": sums,
-        "pending_shards": pending,
+        "stages": {now.record.name: asdict(totals(now.entries.values())) for now in seen},
+        "pending_shards": sum((now.planned or 0) - len(now.entries) for now in seen),
         "leftovers": leftovers,
     }
 
 
+def _taken_up(after: StageRecord | None) -> frozenset[int]:
+    """The shards of a stage that the next one has taken up: they were committed, whatever is there now."""
+    plan = Plan.load(after.folder) if after is not None else None
+    return plan.covered if plan is not None else frozenset()
+
+
 def _check_stage(
-    place: Folder, stage: StageRecord, before: StageRecord | None, whole: bool, defects: list[str]
-) -> tuple[dict[int, Entry], int, int]:
-    """Check every shard of a stage; its entries, the number of shards not committed, and of leftover files."""
+    place: Folder, stage: StageRecord, before: StageRecord | None, taken_up: frozenset[int], defects: list[str]
+) -> tuple[StageNow, int]:
+    """Check every shard of a stage; what is committed of it, and the number of leftover files."""
 
     def defect(text: str) -> None:
         defects.append(f"stage {stage.name}: {text}")
 
     present = committed(stage.folder)
     plan = Plan.load(stage.folder)
-    if plan is None and present and before is not None:
-        defect("shards are committed, but the plan that froze them (plan-000.json) is missing")
-    if plan is None and whole:
-        defect("a later stage has started, but this one has no plan")
+    if plan is None and (taken_up or (present and before is not None)):
+        defect("the plan that froze its shards (plan-000.json) is missing")
     planned = {shard.index: shard for shard in plan.shards} if plan else {}
-    missing = sorted(set(planned) - set(present))
-    if whole:
-        for index in missing:
-            defect(f"{part_name(index)} is missing: a shard that was committed is gone")
+    cache = read_cache(place, stage.folder)
+    for index in sorted((taken_up | set(cache)) - set(present)):
+        defect(f"{part_name(index)} is missing: a shard that was committed is gone")
     if before is not None:
         for index in sorted(set(present) - set(planned)):
             defect(f"{part_name(index)} is not in the stage's plan")
-    cache = read_cache(place, stage.folder)
     entries: dict[int, Entry] = {}
     ids: list[pa.ChunkedArray] = []
     for index in present:
@@ -91,7 +90,7 @@ def _check_stage(
             kept = read_part(stage.folder, index)
             entries[index] = entry
             if index in cache and cache[index] != entry:
-                defect(f"ledger/{_base(stage.folder)}.parquet says otherwise of shard {index} than the shard's footer")
+                defect(f"ledger/{base(stage.folder)}.parquet says otherwise of shard {index} than the shard's footer")
             sides = {side: read_side(stage.folder, entry, side) for side in SIDES}
             shard = planned.get(index)
             inputs = (
@@ -108,7 +107,7 @@ def _check_stage(
         defect(f"an id is there more than once, {doubled!r} among them")
     named = {(side, file.name) for entry in entries.values() for side, file in entry.files.items()}
     left = sum((side, name) not in named for side in SIDES for name in stage.folder.sub(side).names())
-    return entries, len(missing), left
+    return StageNow(stage, plan, entries), left
 
 
 def shard_defects(
@@ -161,16 +160,21 @@ def shard_defects(
         yield f"{name}: {len(inputs)} input rows; {lost} not accounted for, {strange} accounted for that are not input"
 
 
-def _check_published(place: Folder, stages: list[StageRecord], defects: list[str]) -> None:
+def _check_published(place: Folder, seen: list[StageNow], defects: list[str]) -> None:
     """``data/`` must hold exactly the last stage's kept rows, ``removed/`` exactly what dedup stages turned away."""
-    wanted = pa.chunked_array(
-        [c for part in committed(stages[-1].folder) for c in read_part(stages[-1].folder, part, ["id"])["id"].chunks],
-        pa.string(),
-    )
+    try:
+        published = read_record(place, "metadata.json")
+    except FileNotFoundError:
+        return
+    if published["stages"] != {now.record.name: base(now.record.folder) for now in seen}:
+        return  # of an earlier state: the run has not reached its end again
+    last = seen[-1]
+    kept = [c for part in last.entries for c in read_part(last.record.folder, part, ["id"])["id"].chunks]
+    wanted = pa.chunked_array(kept, pa.string())
     turned_away: list[pa.Array] = []
-    for stage in stages:
-        for shard in committed(stage.folder) if stage.kind == "dedup" else ():
-            table = read_side(stage.folder, read_entry(stage.folder, shard), "rejected")
+    for now in seen:
+        for entry in now.entries.values() if now.record.kind == "dedup" else ():
+            table = read_side(now.record.folder, entry, "rejected")
             turned_away += table["id"].chunks if table is not None else []
     for name, ids in (("data", wanted), ("removed", pa.chunked_array(turned_away, pa.string()))):
         try:
@@ -184,7 +188,7 @@ def _check_published(place: Folder, stages: list[StageRecord], defects: list[str
                 f"{name}/ holds {len(shown)} rows, which are not the {len(ids)} that the stages decided on; "
                 "delete metadata.json and run the same command again"
             )
-    if read_record(place, "metadata.json")["rows"] != len(wanted):
+    if published["rows"] != len(wanted):
         defects.append("metadata.json counts other rows than the last stage kept")
 
 
@@ -199,7 +203,3 @@ def _ids(column: pa.ChunkedArray | pa.Array | None) -> pa.Array:
         return pa.array([], pa.string())
     unique = pc.unique(column)
     return unique.combine_chunks() if isinstance(unique, pa.ChunkedArray) else unique
-
-
-def _base(place: Folder) -> str:
-    return place.url.rstrip("/").rsplit("/", 1)[-1]

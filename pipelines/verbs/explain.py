@@ -18,10 +18,10 @@ from pipelines.dedup.found import REMOVED
 from pipelines.rows import RESERVED
 from pipelines.store.dataset import part_name
 from pipelines.store.files import folder
+from pipelines.store.survey import StageNow, survey
 from pipelines.summary import plain
 from pipelines.verbs.calls import SHOWN, body, call_lines, call_of, heading, json_ready, turn_lines
 from pipelines.verbs.lookup import Home, find, home_of_input, place_in_part, record_of, rows_where, side_rows, takers
-from pipelines.verbs.survey import StageNow, survey
 
 #: Columns of a ``rejected/`` file beside the item's own.
 _VERDICT = ("row_id", "reason", "detail", *REMOVED.names)

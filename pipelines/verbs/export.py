@@ -26,8 +26,8 @@ from pipelines.errors import RunStopped, UserError
 from pipelines.store.dataset import committed, part_name
 from pipelines.store.files import Folder, folder
 from pipelines.store.record import read_record
+from pipelines.store.survey import finished, survey
 from pipelines.summary import plain
-from pipelines.verbs.survey import finished, survey
 from pipelines.verbs.target import Target
 
 #: Endings that make ``to`` one file, by format; the first is that of the files in a folder.

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pipelines.errors import UserError
 from pipelines.store.dataset import Shard, part_name, read_part, read_slice
 from pipelines.store.files import Folder
-from pipelines.verbs.survey import StageNow
+from pipelines.store.survey import StageNow
 
 #: Fewer characters of an id are no prefix that anyone means.
 SHORTEST_PREFIX = 6

@@ -18,9 +18,9 @@ from pipelines.recipe import stages_of
 from pipelines.stages.stage import Stage
 from pipelines.store.files import folder
 from pipelines.store.ledger import totals
+from pipelines.store.survey import StageNow, survey
 from pipelines.summary import plain
 from pipelines.verbs.sample import manifest_of, spread_seeds
-from pipelines.verbs.survey import StageNow, survey
 from pipelines.verbs.trial import Trial, try_flow
 
 #: Seeds that the first flow is tried on.

@@ -19,8 +19,8 @@ from pipelines.store.files import Folder, folder
 from pipelines.store.lease import LeaseRecord, holder
 from pipelines.store.ledger import totals
 from pipelines.store.record import read_record
+from pipelines.store.survey import StageNow, finished, survey
 from pipelines.summary import SIMULATED, losses, plain
-from pipelines.verbs.survey import StageNow, finished, survey
 
 
 def status(run: str) -> dict[str, Any]:

@@ -84,6 +84,15 @@ def test_words_are_those_of_str_split(text: str) -> None:
     )
 
 
+@settings(deadline=None)
+@given(st.integers(0, 3000), st.integers(1, 400), st.integers(1, 3), st.integers(0, 99))
+def test_sets_of_long_texts_are_ascending_and_without_repeats(words: int, vocabulary: int, n: int, seed: int) -> None:
+    text = " ".join(str(word) for word in random.Random(seed).choices(range(vocabulary), k=words))
+    hashes, starts, sizes = minhash.shingle(pa.array(["before", text, "after"]), ngram=n)
+    assert sizes[1] == len(shingles(text, n))
+    assert (np.diff(hashes[starts[1] : starts[1] + sizes[1]].astype(object)) > 0).all()
+
+
 def test_identical_case_and_word_order_variants_collapse(rows) -> None:
     shuffled = " ".join(random.Random(1).sample(PERSONA.split(), 11))
     variants = [PERSONA, PERSONA, PERSONA.upper() + "!", shuffled, "a nurse who collects maps"]
@@ -100,6 +109,13 @@ def test_one_word_of_13_swapped_survives_and_one_of_20_does_not(rows) -> None:
     found = minhash.find(rows(texts), text_column="text")
     assert removed(found) == {"000003": "000002"}
     assert found.removed["similarity"].to_pylist() == [19 / 21]
+
+
+def test_a_similarity_that_equals_the_threshold_is_enough(rows) -> None:
+    # 0.07 * 100 is above 7 in floating point; 7 / 100 is not below 0.07.
+    words = [f"w{i}" for i in range(100)]
+    found = minhash.find(rows([" ".join(words), " ".join(words[:7])]), text_column="text", threshold=0.07, bands=128)
+    assert found.removed["similarity"].to_pylist() == [0.07]
 
 
 def test_removed_rows_say_which_neighbour_tied_them_in(rows) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,14 @@ def test_a_prompt_too_long_without_its_field_fails(chat: ChatTokenizer) -> None:
 def test_an_answer_that_fills_the_context_is_a_mistake_in_settings(chat: ChatTokenizer) -> None:
     with pytest.raises(UserError, match="sampling.max_tokens=1024 leaves no room"):
         chat.fit(overlong("x", "trim", max_tokens=1024), 1024)
+
+
+def test_threads_may_meet_new_sequences_of_turns_at_once(tokenizer: Any) -> None:
+    chat = ChatTokenizer(tokenizer)
+    conversations = [(("user", f"Say {i}."), ("assistant", "No.")) * (i % 7) + (("user", "Why?"),) for i in range(56)]
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(chat.ids, conversations))
+    assert made == [canonical(tokenizer, conversation) for conversation in conversations]
 
 
 async def test_a_long_prompt_is_fitted_beside_the_event_loop(chat: ChatTokenizer) -> None:

@@ -30,7 +30,7 @@ from pipelines.store.files import Folder, folder
 from pipelines.store.ledger import entries_of, write_cache
 from pipelines.store.manifest import freeze
 from pipelines.store.record import write_record
-from pipelines.verbs.survey import base
+from pipelines.store.survey import base
 
 #: What the scripted model says of a seed's text; a text that is not here is its own answer.
 ANSWERS = {

@@ -8,9 +8,9 @@ import pytest
 
 from pipelines.errors import UserError
 from pipelines.rows import digest, keep
+from pipelines.store.survey import survey
 from pipelines.verbs.explain import explain, render
 from pipelines.verbs.lookup import find
-from pipelines.verbs.survey import survey
 
 
 def outcome(row):

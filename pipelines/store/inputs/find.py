@@ -83,9 +83,9 @@ def _expanded(part: str) -> list[InputFile]:
             raise
         except Exception as error:  # each object store has its own exceptions, of no common ancestor
             raise UserError(
-                f"input={part}: cannot be listed: {type(error).__name__}: {error}; the environment gives keys and endpoint "
-                "(s3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL; gs: GOOGLE_APPLICATION_CREDENTIALS; "
-                "hf: HF_TOKEN)"
+                f"input={part}: cannot be listed: {type(error).__name__}: {error}; keys and endpoint come from "
+                "the environment (s3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL; "
+                "gs: GOOGLE_APPLICATION_CREDENTIALS; hf: HF_TOKEN)"
             ) from error
     else:
         found = _local(part.removeprefix("file://"))

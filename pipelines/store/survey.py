@@ -12,7 +12,7 @@ from itertools import pairwise, starmap
 
 from pipelines.errors import RunStopped
 from pipelines.store.dataset import Plan
-from pipelines.store.files import Folder
+from pipelines.store.files import Folder, base
 from pipelines.store.ledger import Entry, entries_of
 from pipelines.store.record import StageRecord, read_record, stage_records
 
@@ -63,7 +63,7 @@ def finished(run: Folder, stages: list[StageNow]) -> bool:
 
     Every stage is whole and has taken up every shard of the one before, and ``data/`` shows what the last one kept.
     """
-    if not all(stage.whole for stage in stages) or not all(starmap(_took_up, pairwise(stages))):
+    if not complete(stages):
         return False
     try:
         published = read_record(run, "metadata.json")
@@ -74,11 +74,11 @@ def finished(run: Folder, stages: list[StageNow]) -> bool:
     return bool(published["stages"] == current and published["rows"] == kept)
 
 
+def complete(stages: list[StageNow]) -> bool:
+    """Whether every stage is whole and has taken up every shard of the one before."""
+    return all(stage.whole for stage in stages) and all(starmap(_took_up, pairwise(stages)))
+
+
 def _took_up(before: StageNow, stage: StageNow) -> bool:
     """Whether a stage's shards cover all of its input; a retry makes the input grow."""
     return stage.plan is not None and stage.plan.covered.issuperset(before.entries)
-
-
-def base(place: Folder) -> str:
-    """Name of a folder inside the one that holds it."""
-    return place.url.rstrip("/").rsplit("/", 1)[-1]
