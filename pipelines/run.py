@@ -26,12 +26,12 @@ from pipelines.stages import pool as ray_side
 from pipelines.stages.execute import decide_stage, pending, settle_plan, settle_retries, waves
 from pipelines.stages.ingest import ingest
 from pipelines.stages.stage import Job, Stage
-from pipelines.store.dataset import Dataset, Plan
+from pipelines.store.dataset import Dataset, Plan, committed
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.lease import Lease, acquire
 from pipelines.store.ledger import Entry, entries_of, totals, write_cache
 from pipelines.store.manifest import Manifest, check, freeze
-from pipelines.store.record import read_record, write_record
+from pipelines.store.record import read_record, stage_records, write_record
 from pipelines.summary import render, summary
 
 __all__ = ["render", "run"]
@@ -92,7 +92,7 @@ def settle_input(place: Folder, config: Mapping[str, Any]) -> Manifest:
 
 
 def settle_recipe(place: Folder, config: Mapping[str, Any], stages: list[Stage], lease: Lease) -> None:
-    """Record the recipe's stages; refuse another recipe, and changed stages unless ``redo=changed``."""
+    """Record the recipe's stages; refuse another recipe, and unless ``redo=changed``, to leave anything made behind."""
     name = config["recipe"]["name"]
     try:
         old = read_record(place, "stages.json")
@@ -103,7 +103,9 @@ def settle_recipe(place: Folder, config: Mapping[str, Any], stages: list[Stage],
             f"output={config['output']} holds a run of recipe {old['recipe']!r}, not {name!r}; choose another"
         )
     changes = changed_stages(old["stages"], stages)
-    if changes and config["redo"] != "changed":
+    current = {stage.fingerprint for stage in stages}
+    made = any(committed(r.folder) for r in stage_records(place) if r.fingerprint not in current) if changes else False
+    if made and config["redo"] != "changed":
         raise UserError(
             f"output={config['output']}: settings that decide what the data is have changed. To be redone:\n  "
             + "\n  ".join(changes)

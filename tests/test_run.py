@@ -130,6 +130,12 @@ def test_a_changed_prompt_is_refused_with_the_list_of_stages_and_redone_when_ask
         start(seeds, output, "prompt.system=Be brief.", "dedup.embedding.threshold=0.5")
 
 
+def test_a_setting_may_be_mended_while_nothing_was_made_with_it(seeds, tmp_path):
+    with pytest.raises(UserError, match=r"model\.weights=/no/such/model"):
+        start(seeds, tmp_path / "r", "engine=vllm_cpu", "model.weights=/no/such/model", "limit=4")
+    assert start(seeds, tmp_path / "r", "limit=4")["rows_in"] == 4
+
+
 def test_another_recipes_or_inputs_directory_is_refused(finished, seeds, tmp_path):
     output, _ = finished
     other = tmp_path / "other.parquet"

@@ -1,8 +1,8 @@
 """Near-duplicates by meaning: encode, then keep a row only if no kept row before it is too close.
 
 ``find(dataset, text_column="persona", encoder="packaged:all-minilm-l6-v2")`` decides; it removes nothing. The search
-is exact: blocked matrix products, every decision confirmed in float64. Time grows with rows times kept rows: about a
-minute for 100,000; vectors of all rows lie in memory (1.5 kB a row at 384 dimensions). Rows without text stay.
+is exact: blocked matrix products, every decision confirmed in float64. Time grows with rows times kept rows (100,000
+rows of 384 dimensions, 90% kept: 139 s on 2 busy cores); all vectors lie in memory, 1.5 kB a row. Rows without text stay.
 """
 
 from __future__ import annotations
