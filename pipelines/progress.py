@@ -64,7 +64,10 @@ class Progress:
     def show(self, live: Mapping[str, int]) -> None:
         """Draw the state; ``live`` are the actors' own counts (rows finished but not committed yet, tokens)."""
         now = time.monotonic()
-        self._window.append((now, live.get("rows", 0), live.get("tokens", 0)))
+        rows = live.get("rows", 0)
+        if self._window and rows == self._window[0][1] and len(self._window) > 1:
+            self._window.popleft()  # no row is finished yet: loading and the first answers say nothing of the rate
+        self._window.append((now, rows, live.get("tokens", 0)))
         while now - self._window[0][0] > WINDOW_S:
             self._window.popleft()
         if self._status is not None:

@@ -433,7 +433,16 @@ def test_an_endpoint_needs_neither_torch_nor_vllm() -> None:
 @contextmanager
 def vllm_serve(weights: Path, log: Path) -> Iterator[str]:
     port = unused_port()
-    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(weights), "--host", "127.0.0.1"]
+    # What `vllm serve` runs: the command itself looks for a distribution named vllm, and the CPU build has another name.
+    command = [
+        sys.executable,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        str(weights),
+        "--host",
+        "127.0.0.1",
+    ]
     command += ["--port", str(port), "--served-model-name", "smollm", "--dtype", "float32", "--enforce-eager"]
     command += ["--max-model-len", "512", "--max-num-seqs", "16", "--kv-cache-memory-bytes", str(2**29)]
     own = {

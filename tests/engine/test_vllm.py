@@ -58,7 +58,7 @@ def test_a_seed_gives_the_same_answer_alone_and_in_a_crowd(live: Any) -> None:
 
 def test_many_long_prompts_at_once_are_answered_by_their_seeds(live: Any, model: settings.Model) -> None:
     """Together they are prefilled in more than one step, which must not disturb a seeded request's generator."""
-    requests = [ask(f"{i} " + "A luthier planes spruce. " * 150, seed=i, sampling={"max_tokens": 8}) for i in range(6)]
+    requests = [ask(f"{i} " + "A luthier planes spruce. " * 120, seed=i, sampling={"max_tokens": 8}) for i in range(6)]
 
     async def together() -> list[list[Answer]]:
         return await asyncio.gather(*(live.engine.generate(r) for r in requests))
