@@ -1,9 +1,7 @@
 """An export is every row of data/, once, in the asked layout; and it never overwrites what is not its own."""
 
 import gzip
-import itertools
 import json
-import logging
 from pathlib import Path
 
 import pyarrow as pa
@@ -150,59 +148,29 @@ def test_a_run_that_kept_nothing_exports_no_rows_but_types(begin, tmp_path):
     assert pq.read_schema(tmp_path / "a.parquet").field("parent_ids").type == pa.list_(pa.string())
 
 
-_BUCKETS = itertools.count()
-
-
-@pytest.fixture
-def bucket(monkeypatch):
-    """An empty bucket on an S3 server on loopback."""
-    moto_server = pytest.importorskip("moto.server", reason="moto is not installed")
+def test_to_an_object_store_and_from_one(begin, s3_bucket, tmp_path):
     import s3fs
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
-    url = f"s3://export-{next(_BUCKETS)}"
-    s3fs.S3FileSystem().mkdir(url)
-    yield url
-    server.stop()
-    s3fs.S3FileSystem.clear_instance_cache()
-
-
-def test_to_an_object_store_and_from_one(begin, bucket, tmp_path):
-    import s3fs
-
-    run = begin(output=f"{bucket}/run").go()
-    assert export(run.url, to=f"{bucket}/out/a.jsonl")["files"] == [f"{bucket}/out/a.jsonl"]
-    export(run.url, to=f"{bucket}/set")
-    export(run.url, to=f"{bucket}/set")
+    run = begin(output=f"{s3_bucket}/run").go()
+    assert export(run.url, to=f"{s3_bucket}/out/a.jsonl")["files"] == [f"{s3_bucket}/out/a.jsonl"]
+    export(run.url, to=f"{s3_bucket}/set")
+    export(run.url, to=f"{s3_bucket}/set")
     store = s3fs.S3FileSystem()
-    rows = [json.loads(line) for line in store.cat_file(f"{bucket}/set/data/part-00000.jsonl").splitlines()]
+    rows = [json.loads(line) for line in store.cat_file(f"{s3_bucket}/set/data/part-00000.jsonl").splitlines()]
     assert len(rows) == 3
-    assert store.cat_file(f"{bucket}/out/a.jsonl") == store.cat_file(f"{bucket}/set/data/part-00000.jsonl")
+    assert store.cat_file(f"{s3_bucket}/out/a.jsonl") == store.cat_file(f"{s3_bucket}/set/data/part-00000.jsonl")
     export(run.url, to=str(tmp_path / "here.jsonl"))
     assert lines(tmp_path / "here.jsonl") == rows
-    store.pipe_file(f"{bucket}/mine/diary.txt", b"mine")
+    store.pipe_file(f"{s3_bucket}/mine/diary.txt", b"mine")
     with pytest.raises(UserError, match="no earlier export"):
-        export(run.url, to=f"{bucket}/mine")
+        export(run.url, to=f"{s3_bucket}/mine")
 
 
-def test_explain_and_status_read_a_run_in_an_object_store(begin, bucket):
+def test_explain_and_status_read_a_run_in_an_object_store(begin, s3_bucket):
     from pipelines.verbs.explain import explain
     from pipelines.verbs.status import status
 
-    run = begin(output=f"{bucket}/run").go()
+    run = begin(output=f"{s3_bucket}/run").go()
     assert status(run.url)["state"] == "finished"
     last = run.made["minhash"][1]
     with last.open("part-00000.parquet") as file:
