@@ -76,8 +76,11 @@ def item_id(fingerprint: str, row_id: str, index: int) -> str:
 
 
 def sampling_seed(run_seed: int, row_id: str, call: int) -> int:
-    """Seed of a row's ``call``-th model call: a function of the row alone, so batching never changes it (31 bits)."""
-    return int(digest("sampling", run_seed, row_id, call)[:8], 16) & 0x7FFFFFFF
+    """Seed of a row's ``call``-th model call: a function of the row alone, so batching never changes it.
+
+    53 bits: what JSON carries exactly, and few enough collisions (in 10,000,000 calls, 1 chance in 180 of one).
+    """
+    return int(digest("sampling", run_seed, row_id, call)[:14], 16) >> 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def body(name: str, request: Request, prompt: Mapping[str, Any]) -> dict[str, An
 
 
 def too_long(says: str) -> tuple[int, int] | None:
-    """Tokens of the prompt and of the context that a refusal names, 0 where it does not; None if it is about others."""
+    """Tokens of prompt and context that a refusal names, 0 where it does not; None if it is not about length."""
     if not _TOO_LONG.search(says):
         return None
     context = re.search(r"(?:length|size|window)\D{0,20}?(\d+) tokens", says)
