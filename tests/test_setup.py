@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TOOLS = "bash cat cut dirname env grep id mkdir rm sed sha256sum touch uname".split()
+TOOLS = "bash cat cut dirname env find grep id ls mkdir rm sed sha256sum touch uname".split()
 
 
 @pytest.fixture
@@ -73,3 +73,15 @@ def test_an_environment_that_setup_did_not_make_is_left_alone(checkout: Path) ->
     assert done.returncode == 1
     assert "did not make" in done.stderr
     assert [path.name for path in (checkout / ".venv").iterdir()] == ["mine"]
+
+
+def test_what_an_interrupted_setup_left_is_started_over(checkout: Path) -> None:
+    """A kill may come while the old environment is being removed: its stamps are gone by then, its mark is not."""
+    (checkout / ".venv" / "lib").mkdir(parents=True)
+    for left in (".nightmill", ".environment", ".project", "lib/half"):
+        (checkout / ".venv" / left).touch()
+    program(checkout / "bin" / "python3.11", '[[ "$*" != *"-m venv"* ]]  # all well until an environment is to be made')
+    done = setup(checkout)
+    assert done.returncode == 1
+    assert "making .venv" in done.stderr
+    assert [path.name for path in (checkout / ".venv").iterdir()] == [".nightmill"]

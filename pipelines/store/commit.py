@@ -95,16 +95,16 @@ def read_side(stage: Folder, entry: Entry, side: str) -> pa.Table | None:
 
 
 def to_parquet(table: pa.Table) -> bytes:
-    """A table as a Parquet file in memory: zstd, with page checksums."""
+    """A table as a Parquet file in memory: zstd, with page checksums.
+
+    A table without rows becomes a file without row groups: `datasets` cannot load one whose first row group is empty.
+    """
     out = io.BytesIO()
-    pq.write_table(
-        table,
-        out,
-        compression="zstd",
-        compression_level=1,
-        write_page_checksum=True,
-        row_group_size=ROW_GROUP,
-    )
+    with pq.ParquetWriter(
+        out, table.schema, compression="zstd", compression_level=1, write_page_checksum=True
+    ) as writer:
+        if table.num_rows:
+            writer.write_table(table, row_group_size=ROW_GROUP)
     return out.getvalue()
 
 

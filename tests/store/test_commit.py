@@ -63,6 +63,16 @@ def test_a_shard_without_kept_rows_is_legal_and_typed(stage):
     assert read_part(stage, 0).schema.names == ["id"]
 
 
+def test_committed_shards_are_a_dataset_that_others_load_empty_ones_among_them(stage, tmp_path):
+    from datasets import load_dataset
+
+    for shard, kept in enumerate((0, 3)):
+        commit(stage, outcome(kept=kept, shard=shard))
+    files = [f"{stage.url}/{part_name(shard)}" for shard in (0, 1)]
+    loaded = load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
+    assert (loaded.num_rows, loaded.column_names) == (3, ["id"])
+
+
 def test_accounts_that_do_not_balance_are_never_written(stage):
     good = outcome()
     with pytest.raises(ValueError, match=r"rows in 4 != kept 2 \+ rejected 1 \+ failed 0"):
