@@ -27,7 +27,7 @@ def outcome(kept: int = 2, rejected: int = 1, shard: int = 0) -> Outcome:
         items_rejected={"too_short": rejected} if rejected else {},
     )
     sides = {"rejected": pa.table({"row_id": [f"r{i}" for i in range(rejected)], "reason": ["too_short"] * rejected})}
-    return Outcome(pa.table({"id": [f"k{i}" for i in range(kept)]}), entry, sides)
+    return Outcome(pa.table({"id": pa.array([f"k{i}" for i in range(kept)], pa.string())}), entry, sides)
 
 
 @pytest.fixture
