@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import sysconfig
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -46,7 +47,9 @@ def test_the_lock_leaves_out_what_breaks_beside_the_cpu_torch() -> None:
 
 
 def test_what_is_installed_is_the_lock_and_nothing_else() -> None:
-    installed = {canonicalize_name(d.name): Version(d.version) for d in metadata.distributions()}
+    # Of the environment's own folder: packages that other tests import put what they bundle on the path.
+    here = sysconfig.get_paths()["purelib"]
+    installed = {canonicalize_name(d.name): Version(d.version) for d in metadata.distributions(path=[here])}
     if not (Path(sys.prefix) / ".environment").is_file():
         pytest.skip("not the environment that scripts/setup makes")
     for bundled in ("pip", "setuptools", "nightmill"):

@@ -11,11 +11,11 @@ import asyncio
 import gc
 import os
 import re
+import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines import settings
-from pipelines.engine import orphan
 from pipelines.engine.chat import ChatTokenizer, load
 from pipelines.engine.llm import Request
 from pipelines.engine.resources import GIB, gpus_per_copy, kv_cache_bytes, memory_problem
@@ -27,7 +27,6 @@ from pipelines.rows import Answer
 if TYPE_CHECKING:
     from vllm import RequestOutput, SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
-
 
 #: Seconds that vLLM's processes get to end by themselves before they are killed.
 _SHUTDOWN_S = 15.0
@@ -137,7 +136,7 @@ class VllmEngine:
             "disable_log_stats": True,
             # A small model asked for JSON pads it with newlines up to max_tokens where it may.
             "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
-            "worker_extension_cls": f"{orphan.__name__}.{orphan.WorkerExtension.__name__}",
+            "worker_extension_cls": "pipelines.engine.orphan.WorkerExtension",
         }
         if engine.device == "cpu":
             arguments["kv_cache_memory_bytes"] = self._kv_cache(where)
@@ -187,7 +186,8 @@ class VllmEngine:
 
 def _environment(engine: settings.VllmEngine) -> None:
     """What vLLM reads from the environment, for this process and those it starts."""
-    orphan.own()
+    # Read by engine/orphan.py in vLLM's workers.
+    os.environ["NIGHTMILL_ENGINE_OWNER"] = f"{socket.gethostname()} {os.getpid()}"
     os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(int(engine.start_timeout_s))
     os.environ.update(VLLM_NO_USAGE_STATS="1", DO_NOT_TRACK="1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")

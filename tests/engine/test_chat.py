@@ -85,7 +85,7 @@ def test_stripping_templates_and_tokens_are_followed(thinking: Any, thinker: Any
 
 def test_real_texts_get_the_ids_of_the_chat_template(chat: ChatTokenizer, tokenizer: Any) -> None:
     if not (DATA / "seeds.parquet").exists():
-        pytest.skip("test data is absent: set NIGHTMILL_TEST_DATA")
+        pytest.skip("real data is absent: set NIGHTMILL_TEST_DATA")
     seeds = pq.read_table(DATA / "seeds.parquet", columns=["text"])["text"].to_pylist()
     marked = {token for token, number in tokenizer.get_vocab().items() if number < 17}
     compared = [text for text in seeds if not any(token in text for token in marked)]
