@@ -2,6 +2,6 @@
 
 import sys
 
-from pipelines.cli import main
+from pipelines.cli import command
 
-sys.exit(main(["explain", *sys.argv[1:]]))
+command(["explain", *sys.argv[1:]])

@@ -2,6 +2,6 @@
 
 import sys
 
-from pipelines.cli import main
+from pipelines.cli import command
 
-sys.exit(main(["run", *sys.argv[1:]]))
+command(["run", *sys.argv[1:]])

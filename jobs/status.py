@@ -2,6 +2,6 @@
 
 import sys
 
-from pipelines.cli import main
+from pipelines.cli import command
 
-sys.exit(main(["status", *sys.argv[1:]]))
+command(["status", *sys.argv[1:]])

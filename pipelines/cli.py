@@ -7,6 +7,7 @@ may stand anywhere. Exit codes: 0 finished, 1 stopped before its end or a defect
 from __future__ import annotations
 
 import argparse
+import atexit
 import importlib
 import io
 import json
@@ -15,11 +16,26 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, NoReturn, TextIO
 
 from pipelines.errors import RunStopped, UserError
 from pipelines.face.verbs import VERBS, Verb
+
+
+def command(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and end the process with its exit code: what the shell calls.
+
+    Threads of Arrow, vLLM or torch may still let go of Python objects while the interpreter takes itself down, which
+    aborts a command that had done its work; so the process ends right after its exit handlers.
+    """
+    code = main(argv)
+    atexit._run_exitfuncs()
+    logging.shutdown()
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -178,4 +194,4 @@ def _stdout(*, alone: bool) -> Iterator[TextIO]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

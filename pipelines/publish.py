@@ -18,7 +18,7 @@ from pipelines.dedup.found import REMOVED
 from pipelines.rows import digest
 from pipelines.stages.pool import decide
 from pipelines.store.commit import read_side, to_parquet
-from pipelines.store.dataset import part_name, read_part
+from pipelines.store.dataset import Dataset, part_name, read_part
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import read_entry
 from pipelines.store.record import read_record, write_record
@@ -55,6 +55,7 @@ def publish(place: Folder, config: Mapping[str, Any], made: Made) -> None:
     rows_per_file = config["io"]["rows_per_file"]
     dedups = [(folder_.url, sorted(found)) for stage, folder_, found in made.values() if stage.kind == "dedup"]
     decide(gather, place.url, target.url, sorted(entries), dedups, rows_per_file)
+    schema = Dataset.of(target, {part: entry.items_kept for part, entry in entries.items()}).schema
     write_record(place, "stats.json", stats(made))
     place.replace("README.md", card(config, made).encode())
     # Last: its presence says that everything above is complete and of this state.
@@ -68,7 +69,7 @@ def publish(place: Folder, config: Mapping[str, Any], made: Made) -> None:
             "model": config["model"]["name"],
             "engine": config["engine"]["kind"],
             "rows": sum(e.items_kept for e in entries.values()),
-            "columns": {f.name: str(f.type) for f in read_part(target, min(entries)).schema},
+            "columns": {field.name: str(field.type) for field in schema},
             "stages": {name: base(folder_) for name, (_, folder_, _) in made.items()},
             "packages": dict(_versions()),
             "python": platform.python_version(),

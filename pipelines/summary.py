@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.stages.stage import Stage
-from pipelines.store.dataset import read_part
+from pipelines.store.dataset import read_slice
 from pipelines.store.decisions import decided_already
 from pipelines.store.files import Folder
 from pipelines.store.ledger import Entry, totals
@@ -40,7 +40,7 @@ def summary(
     """What ``run`` returns; ``tokens_per_second`` is of this start's generation, engine loading left out."""
     per_stage = stats(made)["stages"]
     first, last = next(iter(per_stage)), list(per_stage)[-1]
-    sample = read_part(place.sub("data"), 0).slice(0, 5)
+    sample = read_slice(place.sub("data"), 0, 0, 5)
     shown = [f.name for f in sample.schema if pa.types.is_string(f.type) and f.name != "id"]
     return {
         "ok": True,
