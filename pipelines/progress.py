@@ -28,6 +28,7 @@ class Progress:
         self._status = console.status("starting") if console.is_terminal else None
         self._stage = ""
         self._rows = self._committed = self._kept = self._failed = 0
+        self._running = 0
         self._shown = 0.0
         self._window: deque[tuple[float, int, int]] = deque()
 
@@ -70,16 +71,19 @@ class Progress:
         self._window.append((now, rows, live.get("tokens", 0)))
         while now - self._window[0][0] > WINDOW_S:
             self._window.popleft()
-        if self._status is not None:
-            self._status.update(self._line())
-        elif now - self._shown >= PLAIN_EVERY_S:
-            self._shown = now
-            self.say(self._line())
+        self._running = live.get("running", 0)
+        self._draw(self._line())
 
     def waiting(self, what: str) -> None:
         """Something other than rows is under way."""
+        self._draw(what)
+
+    def _draw(self, line: str) -> None:
         if self._status is not None:
-            self._status.update(what)
+            self._status.update(line)
+        elif time.monotonic() - self._shown >= PLAIN_EVERY_S:
+            self._shown = time.monotonic()
+            self.say(line)
 
     def _line(self) -> str:
         (then, rows0, tokens0), (now, rows1, tokens1) = self._window[0], self._window[-1]
@@ -87,6 +91,8 @@ class Progress:
         parts = [f"{self._stage}: {self._committed:,}/{self._rows:,} rows committed", f"{self._kept:,} kept"]
         if self._failed:
             parts.append(f"{self._failed:,} failed")
+        if self._running:
+            parts.append(f"{self._running:,} answers under way")
         if tokens1 > tokens0:
             parts.append(f"{(tokens1 - tokens0) / seconds:,.0f} tokens/s")
         rate = (rows1 - rows0) / seconds

@@ -42,7 +42,8 @@ def main() -> None:
     parser.add_argument("--bare", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.bare is not None:
-        print(json.dumps(bare(asked.bare)))
+        # In a file: vLLM's processes write to stdout too.
+        asked.bare.with_name("bare.json").write_text(json.dumps(bare(asked.bare)))
         return
     print(machine())
     if asked.what == "startup":
@@ -78,11 +79,8 @@ def generation(seeds: int) -> None:
         pq.write_table(pa.table({"text": [f"{texts[i % len(texts)]} ({i})" for i in range(seeds)]}), source)
         overrides = ["recipe=text_to_persona", f"input={source}", f"output={output}", "dedup.embedding.enabled=false"]
         ours = started(["run", *overrides])
-        theirs = json.loads(
-            subprocess.run(
-                [sys.executable, __file__, "generation", "--bare", str(output)], stdout=-1, check=True
-            ).stdout.splitlines()[-1]
-        )
+        subprocess.run([sys.executable, __file__, "generation", "--bare", str(output)], stdout=sys.stderr, check=True)
+        theirs = json.loads(output.with_name("bare.json").read_text())
     print(f"nightmill run {' '.join(overrides[:1])}: {ours['tokens_per_second']:.1f} tokens/s, {seeds} rows")
     print(
         f"vllm.LLM.generate: {theirs['tokens_per_second']:.1f} tokens/s, {theirs['tokens']} tokens, "

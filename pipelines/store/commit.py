@@ -1,8 +1,9 @@
 """How a shard commits: its side files first, its kept part last, published if and only if nobody was first.
 
 The kept part's footer carries the ledger entry, the attempt's id and the checksums of the attempt's side files
-(``rejected/``, ``failed/``, ``calls/``). The first complete attempt under a stage's fingerprint IS the commit,
-whoever wrote it; a side file whose attempt no footer names does not exist for any reader.
+(``rejected/``, ``failed/``, ``calls/``), and a seal: the checksum of the part itself. The first complete attempt under
+a stage's fingerprint IS the commit, whoever wrote it; a side file whose attempt no footer names does not exist for any
+reader.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -23,9 +24,12 @@ from pipelines.store.ledger import FOOTER, Entry, SideFile, read_entry
 #: Folders beside the kept parts, in the order in which they are written.
 SIDES = ("calls", "rejected", "failed")
 
-
 #: Rows of a row group: the least that a shard reads of its input part.
 ROW_GROUP = 4096
+
+#: Footer key of the checksum over all other bytes of a file: pages, statistics and the footer itself.
+SEAL = b"nightmill.seal"
+_UNSEALED = b"0" * 32
 
 
 @dataclass(frozen=True)
@@ -95,19 +99,41 @@ def read_side(stage: Folder, entry: Entry, side: str) -> pa.Table | None:
 
 
 def to_parquet(table: pa.Table) -> bytes:
-    """A table as a Parquet file in memory: zstd, with page checksums.
+    """A table as a sealed Parquet file in memory: zstd, with page checksums.
 
     A table without rows becomes a file without row groups: `datasets` cannot load one whose first row group is empty.
     """
     out = io.BytesIO()
+    mark = uuid.uuid4().hex.encode()
     with pq.ParquetWriter(
         out, table.schema, compression="zstd", compression_level=1, write_page_checksum=True
     ) as writer:
         if table.num_rows:
             writer.write_table(table, row_group_size=ROW_GROUP)
-    return out.getvalue()
+        # A value as long as the checksum that takes its place once all other bytes are known.
+        writer.add_key_value_metadata({SEAL: mark})
+    before, _, after = out.getvalue().rpartition(mark)
+    return b"".join((before, checksum(before, _UNSEALED, after).encode(), after))
 
 
-def checksum(content: bytes) -> str:
-    """BLAKE2b of a file's bytes, 32 hexadecimal digits."""
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+def read_sealed(place: Folder, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """A file that ``to_parquet`` made (or some of its columns), with its footer's key-value pairs as schema metadata.
+
+    Raises:
+        ValueError: a byte of it is not as it was written.
+    """
+    content = place.read(name)
+    parquet = pq.ParquetFile(pa.BufferReader(content))
+    seal = (parquet.metadata.metadata or {}).get(SEAL, b"")
+    before, found, after = content.rpartition(seal) if seal else (b"", b"", b"")
+    if not found or checksum(before, _UNSEALED, after).encode() != seal:
+        raise ValueError("its bytes do not have the checksum that its own footer carries")
+    return parquet.read(columns=list(columns) if columns else None)
+
+
+def checksum(*pieces: bytes) -> str:
+    """BLAKE2b of a file's bytes, given in one or more pieces; 32 hexadecimal digits."""
+    sum_ = hashlib.blake2b(digest_size=16)
+    for piece in pieces:
+        sum_.update(piece)
+    return sum_.hexdigest()

@@ -144,6 +144,11 @@ def read_entry(stage: Folder, shard: int) -> Entry:
             metadata = pq.read_schema(file).metadata or {}
         except pa.ArrowException as error:
             raise ValueError(f"unreadable Parquet footer: {error}") from error
+    return entry_in(metadata)
+
+
+def entry_in(metadata: Mapping[bytes, bytes]) -> Entry:
+    """The entry among a footer's key-value pairs; ValueError when it is absent or damaged."""
     if FOOTER not in metadata:
         raise ValueError("the footer has no ledger entry")
     return Entry.from_json(metadata[FOOTER])

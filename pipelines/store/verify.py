@@ -1,9 +1,9 @@
 """Prove a run's accounts from its files alone: every input row and every item is somewhere, once.
 
 For each shard the ids of its input rows must be the disjoint union of the rows with kept items, the rejected and the
-failed ones; both ledger equations must hold; side files must have the checksums that the footers name; pages must
-have theirs; ``ledger/`` must say what the footers say; ``data/`` and ``removed/`` must hold what the stages decided.
-One reading of the bytes.
+failed ones; both ledger equations must hold; every byte of a part must be under its seal, and of a side file under the
+checksum that the footer names; ``ledger/`` must say what the footers say; ``data/`` and ``removed/`` must hold what
+the stages decided.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.store.commit import SIDES, read_side
+from pipelines.store.commit import SIDES, read_sealed, read_side
 from pipelines.store.dataset import Plan, Shard, committed, part_name, read_part, read_shard
 from pipelines.store.files import Folder, base, folder
-from pipelines.store.ledger import Entry, read_cache, read_entry, totals
+from pipelines.store.ledger import Entry, entry_in, read_cache, totals
 from pipelines.store.record import StageRecord, read_record, stage_records
 from pipelines.store.survey import StageNow, complete, finished
 
@@ -84,10 +84,11 @@ def _check_stage(
             defect(f"{part_name(index)} is not in the stage's plan")
     entries: dict[int, Entry] = {}
     ids: list[pa.ChunkedArray] = []
+    turned_away: list[pa.Array] = []
     for index in present:
         try:
-            entry = read_entry(stage.folder, index)
-            kept = read_part(stage.folder, index)
+            kept = read_sealed(stage.folder, part_name(index))
+            entry = entry_in(kept.schema.metadata or {})
             entries[index] = entry
             if index in cache and cache[index] != entry:
                 defect(f"ledger/{base(stage.folder)}.parquet says otherwise of shard {index} than the shard's footer")
@@ -99,8 +100,13 @@ def _check_stage(
             for text in shard_defects(stage, index, entry, kept, sides, inputs, shard):
                 defect(text)
             ids.append(kept["id"])
+            if stage.kind == "dedup" and sides["rejected"] is not None:
+                turned_away += sides["rejected"]["id"].chunks
         except _DAMAGE as error:
             defect(f"{part_name(index)} or a file beside it is damaged: {type(error).__name__}: {error}")
+    if stage.kind == "dedup" and plan is not None and entries:
+        for text in _decision_defects(stage.folder, turned_away, present):
+            defect(text)
     everything = pa.chunked_array([c for a in ids for c in a.chunks], pa.string())
     if len(everything) != pc.count_distinct(everything).as_py():
         doubled = next(v["values"].as_py() for v in pc.value_counts(everything) if v["counts"].as_py() > 1)
@@ -108,6 +114,19 @@ def _check_stage(
     named = {(side, file.name) for entry in entries.values() for side, file in entry.files.items()}
     left = sum((side, name) not in named for side in SIDES for name in stage.folder.sub(side).names())
     return StageNow(stage, plan, entries), left
+
+
+def _decision_defects(stage: Folder, turned_away: list[pa.Array], present: list[int]) -> Iterator[str]:
+    """Whether an all-row stage's shards turned away the rows that it had decided on, and no others."""
+    try:
+        decided = read_sealed(stage.sub("decisions"), part_name(0), ["shard", "id"])
+    except _DAMAGE as error:
+        yield f"decisions/{part_name(0)} is damaged or gone: {type(error).__name__}: {error}"
+        return
+    wanted = decided.filter(pc.is_in(decided["shard"], value_set=pa.array(present, pa.int64())))["id"]
+    found = pa.chunked_array(turned_away, pa.string())
+    if len(wanted) != len(found) or pc.all(pc.is_in(found, value_set=wanted.combine_chunks())).as_py() is False:
+        yield f"its shards turned away {len(found)} rows, which are not the {len(wanted)} that decisions/ names"
 
 
 def shard_defects(
@@ -194,7 +213,8 @@ def _check_published(place: Folder, seen: list[StageNow], defects: list[str]) ->
 
 def _published_ids(target: Folder) -> pa.ChunkedArray:
     parts = committed(target)
-    return pa.chunked_array([c for part in parts for c in read_part(target, part)["id"].chunks], pa.string())
+    tables = (read_sealed(target, part_name(part), ["id"]) for part in parts)
+    return pa.chunked_array([c for table in tables for c in table["id"].chunks], pa.string())
 
 
 def _ids(column: pa.ChunkedArray | pa.Array | None) -> pa.Array:

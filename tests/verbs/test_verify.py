@@ -1,5 +1,11 @@
 """The verdict of ``verify`` is shown with the ledger, and every defect by name."""
 
+import random
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from pipelines.store.commit import to_parquet
 from pipelines.verbs.verify import render, verify
 
 
@@ -33,3 +39,26 @@ def test_files_of_attempts_that_lost_are_harmless(run, shown):
     told = verify(run.url)
     assert told["ok"]
     assert "1 files of attempts that did not commit" in shown(render(told))
+
+
+def test_a_flipped_byte_is_named_wherever_it_is(run):
+    """Page, statistics, footer, side file, decision: no byte of a run's tables can change unnoticed."""
+    chance = random.Random(20261124)
+    files = sorted(p for p in Path(run.url).rglob("*.parquet") if p.parent.name != "ledger")
+    assert {p.parent.name for p in files} >= {"data", "removed", "rejected", "failed", "calls", "decisions"}
+    for file in files:
+        sound = file.read_bytes()
+        for place in (0, len(sound) - 9, *(chance.randrange(len(sound)) for _ in range(6))):
+            file.write_bytes(sound[:place] + bytes([sound[place] ^ 1 << chance.randrange(8)]) + sound[place + 1 :])
+            told = verify(run.url)
+            assert not told["ok"], f"byte {place} of {file}"
+        file.write_bytes(sound)
+    assert verify(run.url)["ok"]
+
+
+def test_decisions_that_are_not_those_that_were_applied_are_named(run):
+    _, folder, _ = run.made["minhash"]
+    [decisions] = Path(folder.url).glob("decisions/*.parquet")
+    decisions.write_bytes(to_parquet(pq.read_table(decisions).slice(0, 0)))
+    [defect] = verify(run.url)["defects"]
+    assert "turned away 1 rows, which are not the 0 that decisions/ names" in defect
