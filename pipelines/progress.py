@@ -43,7 +43,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, stage: str, rows: int, done: list[Entry]) -> None:
         """A stage starts: ``rows`` in all, of which ``done`` are committed already."""

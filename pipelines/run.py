@@ -30,7 +30,7 @@ from pipelines.store.dataset import Dataset, Plan, committed
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.lease import Lease, acquire
 from pipelines.store.ledger import Entry, entries_of, totals, write_cache
-from pipelines.store.manifest import Manifest, check, freeze
+from pipelines.store.manifest import KEYS, Manifest, check, freeze
 from pipelines.store.record import read_record, stage_records, write_record
 from pipelines.summary import render, summary
 
@@ -80,7 +80,7 @@ def refuse_strangers(place: Folder, output: str) -> None:
 
 def settle_input(place: Folder, config: Mapping[str, Any]) -> Manifest:
     """The run's manifest: frozen at the first start, compared by name at every later one."""
-    chosen = {key: config[key] for key in ("text_column", "id_column", "limit")}
+    chosen = {key: config[key] for key in KEYS}
     try:
         old = Manifest.from_json(read_record(place, "manifest.json"))
     except FileNotFoundError:

@@ -241,7 +241,12 @@ class Io:
     """Group ``io``: shards and files (runtime, but frozen for a stage when it first starts)."""
 
     shard_rows: int = key("rows a shard: the unit of commit, retry and resume; the engine's option knows a good size")
-    shards_in_flight: int = key("shards at once on an engine actor: one's tail hides behind the next", 4, at_least(1))
+    shards_in_flight: int | None = key(
+        "shards at once on an actor, so that one's tail hides behind the next; null: 4, or more where small shards "
+        "need it to keep two rows ready for each sequence of the engine",
+        None,
+        at_least(1),
+    )
     bulk_rows: int = key("rows a shard of stages that ask no model (seeds, filters, dedup)", 16384, at_least(1))
     wave_shards: int = key("shards handed to Ray Data at a time", 4000, at_least(1))
     rows_per_file: int = key("rows of a file in data/", 1_000_000, at_least(1))
@@ -264,7 +269,8 @@ class Root:
 
     input: Any = key("seeds: a path, glob, URL or [list,of,them]; a folder is read whole", rule=NOT_EMPTY, literal=True)
     text_column: str = key("column that holds the seed's text", "text", NOT_EMPTY, literal=True)
-    id_column: str | None = key("column with the row's id; null hashes the text", None, NOT_EMPTY, literal=True)
+    id_column: str | None = key("column with the row's id; null hashes id_columns", None, NOT_EMPTY, literal=True)
+    id_columns: list[str] = key("columns that are hashed into a row's id; none: text_column alone", [], literal=True)
     limit: int | None = key("take only the first N input rows, in manifest order", None, at_least(1))
     rows: int | None = key("only plan (the size to forecast) and preview (how many to show)", None, at_least(1))
     output: str = key("run directory; of a sweep, its root", rule=NOT_EMPTY, literal=True)

@@ -17,6 +17,8 @@ GIB = 2**30
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 #: Share of its context that a KV cache on a CPU holds for every sequence at once: few sequences are as long.
 _TYPICAL_SHARE = 0.25
+#: Shards that an actor has in flight at least.
+_LEAST_SHARDS = 4
 #: Tokens of a KV cache block on a CPU; a sequence may leave its last one almost empty.
 _BLOCK = 128
 
@@ -70,7 +72,7 @@ def place(
     """
     io, chosen = config["io"], config["engine"]
     if not engine:
-        shards = max(1, cpus) * io["shards_in_flight"]
+        shards = max(1, cpus) * (io["shards_in_flight"] or _LEAST_SHARDS)
         return Placement(max(1, cpus), shards_in_flight=shards, rows_in_flight=shards * io["shard_rows"])
     found = Placement(max(1, chosen["replicas"]))
     if chosen["kind"] == "vllm" and chosen["device"] == "gpu":
@@ -78,13 +80,15 @@ def place(
             settings.Model(**config["model"]), settings.VllmEngine(**chosen), tuple(nodes) or (gpus,), gpu_memory_gib
         )
     name = "max_num_seqs" if "max_num_seqs" in chosen else "max_concurrent"
-    shards = found.actors * io["shards_in_flight"]
+    # A shard ends with its slowest row: with two rows for every slot, the next shards fill what its tail leaves empty.
+    each = io["shards_in_flight"] or max(_LEAST_SHARDS, -(-2 * chosen[name] // io["shard_rows"]))
+    shards = found.actors * each
     return replace(
         found,
         shards_in_flight=shards,
         rows_in_flight=shards * io["shard_rows"],
         requests_in_flight=found.actors * chosen[name],
-        warnings=(*found.warnings, *_idle(f"engine.{name}", chosen[name], io)),
+        warnings=(*found.warnings, *_idle(f"engine.{name}", chosen[name], each, io["shard_rows"])),
     )
 
 
@@ -182,15 +186,15 @@ def _on_gpus(
     )
 
 
-def _idle(name: str, slots: int, io: Mapping[str, Any]) -> tuple[str, ...]:
+def _idle(name: str, slots: int, shards: int, shard_rows: int) -> tuple[str, ...]:
     """A warning when one copy has fewer rows in flight than it can answer at once."""
-    rows = io["shards_in_flight"] * io["shard_rows"]
+    rows = shards * shard_rows
     if rows >= slots:
         return ()
     return (
-        f"io.shards_in_flight={io['shards_in_flight']} x io.shard_rows={io['shard_rows']} keeps {rows} rows in flight "
-        f"on a copy, and {name}={slots} can be answered at once; raise io.shards_in_flight to "
-        f"{-(-slots // io['shard_rows'])}",
+        f"io.shards_in_flight={shards} x io.shard_rows={shard_rows} keeps {rows} rows in flight on a copy, and "
+        f"{name}={slots} can be answered at once; raise io.shards_in_flight to {-(-slots // shard_rows)}, or set it to "
+        "null",
     )
 
 

@@ -33,7 +33,7 @@ def quoted(override: str, *, sweep: bool = False) -> str:
     key, value = match["key"], match["value"]
     if key.lstrip("+") not in literal_keys() or value == "" or value.lower() == "null" or _QUOTED.fullmatch(value):
         return override
-    if (value[0], value[-1]) == ("[", "]") and key.lstrip("+") == "input":
+    if (value[0], value[-1]) == ("[", "]") and key.lstrip("+") in ("input", "id_columns"):
         return override
     if sweep and _SWEEP.fullmatch(value):
         return override

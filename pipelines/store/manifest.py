@@ -26,6 +26,9 @@ from pipelines.store.inputs.source import Described, InputFile, content_digest, 
 
 Input = str | os.PathLike[str] | Sequence[str]
 
+#: Settings beside ``input`` that decide which rows there are and what their ids are.
+KEYS = ("text_column", "id_column", "id_columns", "limit")
+
 #: Files looked at once: digests and footers wait for a disk or a network.
 _THREADS = 16
 #: Differences that one message lists.

@@ -16,7 +16,7 @@ from pipelines.errors import UserError
 from pipelines.stages.sift import filtered
 from pipelines.stages.stage import Stage, bind
 from pipelines.store.dataset import Shard
-from pipelines.store.manifest import Manifest, freeze
+from pipelines.store.manifest import KEYS, Manifest, freeze
 from pipelines.store.seeds import seed_tables
 
 #: Files that a spread sample is taken from, and rows that are read of them all together.
@@ -25,7 +25,7 @@ _FILES, _ROWS_READ = 8, 16_384
 
 def manifest_of(config: Mapping[str, Any]) -> Manifest:
     """The input of a composed configuration as a run would freeze it now."""
-    return freeze(config["input"], **{key: config[key] for key in ("text_column", "id_column", "limit")})
+    return freeze(config["input"], **{key: config[key] for key in KEYS})
 
 
 def first_seeds(manifest: Manifest, rows: int, stages: Sequence[Stage]) -> pa.Table:

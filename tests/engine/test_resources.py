@@ -20,7 +20,9 @@ GPU = settings.VllmEngine(device=settings.Device.gpu, replicas=0, max_num_seqs=2
 CPU = settings.VllmEngine(max_num_seqs=64)
 
 
-def config(model: settings.Model, engine: Any, *, shard_rows: int = 1024, shards_in_flight: int = 4) -> dict[str, Any]:
+def config(
+    model: settings.Model, engine: Any, *, shard_rows: int = 1024, shards_in_flight: int | None = None
+) -> dict[str, Any]:
     io = asdict(settings.Io(shard_rows=shard_rows, shards_in_flight=shards_in_flight))
     return {"model": asdict(model), "engine": asdict(engine), "io": io}
 
@@ -101,9 +103,16 @@ def test_too_few_rows_in_flight_are_named_with_the_numbers() -> None:
     (warning,) = place(config(SEVEN_B, GPU, shard_rows=30, shards_in_flight=2), cpus=8, gpus=1).warnings
     assert warning == (
         "io.shards_in_flight=2 x io.shard_rows=30 keeps 60 rows in flight on a copy, and engine.max_num_seqs=256 "
-        "can be answered at once; raise io.shards_in_flight to 9"
+        "can be answered at once; raise io.shards_in_flight to 9, or set it to null"
     )
     assert place(config(SEVEN_B, GPU, shard_rows=30, shards_in_flight=9), cpus=8, gpus=1).warnings == ()
+
+
+@pytest.mark.parametrize(("shard_rows", "shards"), [(16, 32), (100, 6), (128, 4), (4096, 4)])
+def test_unless_told_otherwise_two_rows_are_ready_for_every_sequence(shard_rows: int, shards: int) -> None:
+    found = place(config(SEVEN_B, GPU, shard_rows=shard_rows), cpus=8, gpus=1)
+    assert (found.shards_in_flight, found.warnings) == (shards, ())
+    assert found.rows_in_flight >= 2 * found.requests_in_flight
 
 
 def test_weights_that_do_not_fit_name_the_setting_that_makes_them() -> None:
