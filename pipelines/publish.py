@@ -16,7 +16,7 @@ import pyarrow as pa
 from pipelines import __version__
 from pipelines.dedup.found import REMOVED
 from pipelines.rows import digest
-from pipelines.stages.pool import decide
+from pipelines.stages.cluster import apart
 from pipelines.store.commit import read_side, to_parquet
 from pipelines.store.dataset import Dataset, part_name, read_part
 from pipelines.store.files import Folder, base, folder
@@ -54,7 +54,7 @@ def publish(place: Folder, config: Mapping[str, Any], made: Made) -> None:
         pass
     rows_per_file = config["io"]["rows_per_file"]
     dedups = [(folder_.url, sorted(found)) for stage, folder_, found in made.values() if stage.kind == "dedup"]
-    decide(gather, place.url, target.url, sorted(entries), dedups, rows_per_file)
+    apart(gather, place.url, target.url, sorted(entries), dedups, rows_per_file)
     schema = Dataset.of(target, {part: entry.items_kept for part, entry in entries.items()}).schema
     write_record(place, "stats.json", stats(made))
     place.replace("README.md", card(config, made).encode())

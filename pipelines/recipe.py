@@ -16,8 +16,8 @@ from pipelines.stages.stage import Stage
 
 #: Kinds of stage and the key of a stage's node that makes it one.
 KINDS = {"flow": "flow", "filters": "filter", "dedup": "dedup"}
-#: Keys of a stage that do not change what its data is.
-_RUNTIME_KEYS = ("enabled", "batch_size")
+#: Settings of vLLM's own that change what a model writes, not only how fast.
+_DATA_KWARGS = ("model", "tokenizer", "quantization", "hf_overrides", "kv_cache_dtype", "chat_template", "lora_modules")
 #: Settings of a model that do not change what it writes.
 _RUNTIME_MODEL_KEYS = ("tensor_parallel_size", "parameters", "trust_remote_code")
 
@@ -30,7 +30,7 @@ def stages_of(config: Mapping[str, Any], manifest_fingerprint: str) -> list[Stag
         if not node.get("enabled", True):
             continue
         kind = _kind(name, node)
-        identity = {"settings": digest(_what_the_data_is(node))}
+        identity = {"settings": digest(_what_the_data_is(kind, node))}
         if kind == "flow":
             identity |= _model_identity(config)
         previous = stages[-1]
@@ -58,16 +58,21 @@ def _kind(name: str, node: Mapping[str, Any]) -> str:
     return kinds[0]
 
 
-def _what_the_data_is(node: Any) -> Any:
+def _what_the_data_is(kind: str, node: Mapping[str, Any]) -> dict[str, Any]:
     """A stage's settings without those that only say how it is run."""
-    if not isinstance(node, Mapping):
-        return node
-    return {key: _what_the_data_is(value) for key, value in node.items() if key not in _RUNTIME_KEYS}
+    settings = {key: value for key, value in node.items() if key != "enabled"}
+    if kind == "dedup":
+        settings["dedup"] = {key: value for key, value in node["dedup"].items() if key != "batch_size"}
+    return settings
 
 
 def _model_identity(config: Mapping[str, Any]) -> dict[str, str]:
     """What a stage that asks a model is made of beside its settings, by the group that holds it."""
+    engine = config["engine"]
     model = {k: v for k, v in config["model"].items() if k not in _RUNTIME_MODEL_KEYS}
+    model |= {k: v for k, v in engine.get("engine_kwargs", {}).items() if k in _DATA_KWARGS}
+    if engine.get("served_name") not in (None, model["weights"]):
+        model["served_name"] = engine["served_name"]
     identity = {
         "prompt": digest(config["prompt"]),
         "model": digest(model),

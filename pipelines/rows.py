@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,8 @@ Row = Mapping[str, Any]
 
 #: Column names that Nightmill owns; an input column of that name becomes ``input_<name>``.
 RESERVED = ("id", "parent_ids", "provenance")
+#: What a rejected row has beside its own columns; such a column of its own becomes ``input_<name>`` there.
+VERDICT = ("row_id", "reason", "detail")
 
 #: One struct a row: how it was made (papers.md 0.1). Null in rows that no model made.
 PROVENANCE = pa.struct(
@@ -62,6 +64,19 @@ def digest(*parts: object) -> str:
     return hashlib.blake2b(b"".join(pieces), digest_size=16).hexdigest()
 
 
+def storable(text: str) -> str:
+    """Text without lone surrogates, which JSON from a model may hold and UTF-8 cannot."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def beside(taken: Collection[str], name: str, others: Collection[str] = ()) -> str:
+    """``name``, or where it is ``taken``, the first ``input_<name>`` (``input_input_<name>``...) that is free."""
+    free = name
+    while free in taken or (free != name and free in others):
+        free = f"input_{free}"
+    return free
+
+
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
 
 
@@ -75,12 +90,13 @@ def item_id(fingerprint: str, row_id: str, index: int) -> str:
     return digest(fingerprint, row_id, index)
 
 
-def sampling_seed(run_seed: int, row_id: str, call: int) -> int:
-    """Seed of a row's ``call``-th model call: a function of the row alone, so batching never changes it.
+def sampling_seed(run_seed: int, row_id: str, messages: tuple[tuple[str, str], ...], before: int) -> int:
+    """Seed of a row's model call: a function of what is asked and how often it was asked ``before``, of nothing else.
 
     53 bits: what JSON carries exactly, and few enough collisions (in 10,000,000 calls, 1 chance in 180 of one).
     """
-    return int(digest("sampling", run_seed, row_id, call)[:14], 16) >> 3
+    asked = (text for turn in messages for text in turn)
+    return int(digest("sampling", run_seed, row_id, before, *asked)[:14], 16) >> 3
 
 
 @dataclass(frozen=True, slots=True)

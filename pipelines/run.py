@@ -9,35 +9,35 @@ Starting the same command again goes on from what is committed.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import Any
 
 from rich.console import Console
 
 from pipelines.errors import Interrupted, RunStopped, UserError
+from pipelines.failures import FailureLimit
 from pipelines.interrupt import Interrupt, interruptible
 from pipelines.progress import Progress
 from pipelines.publish import publish
 from pipelines.recipe import changed_stages, recorded, stages_of
-from pipelines.stages import pool as ray_side
+from pipelines.stages import cluster
 from pipelines.stages.execute import decide_stage, pending, settle_plan, settle_retries, waves
-from pipelines.stages.ingest import ingest
+from pipelines.stages.ingest import ingest, settle_seeds
+from pipelines.stages.pool import Pool
 from pipelines.stages.stage import Job, Stage
-from pipelines.store.dataset import Dataset, Plan, committed
+from pipelines.store.dataset import Dataset, committed
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.lease import Lease, acquire
-from pipelines.store.ledger import Entry, entries_of, totals, write_cache
+from pipelines.store.ledger import Entry, entries_of, write_cache
 from pipelines.store.manifest import KEYS, Manifest, check, freeze
-from pipelines.store.record import read_record, stage_records, write_record
+from pipelines.store.record import read_record, write_record
+from pipelines.store.survey import stage_records
 from pipelines.summary import render, summary
 
 __all__ = ["render", "run"]
 
-#: Rows from which the share of failed ones is judged: fewer say nothing.
-MIN_ROWS_JUDGED = 100
 #: Seconds between looks at the actors for the live display.
 LOOK_EVERY_S = 1.0
 
@@ -52,7 +52,7 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
     place = folder(config["output"])
     started = time.monotonic()
     refuse_strangers(place, config["output"])
-    with acquire(place) as lease, Progress(Console(stderr=True)) as progress:
+    with _storage_trouble(config["output"]), acquire(place) as lease, Progress(Console(stderr=True)) as progress:
         if lease.took_over:
             progress.say(lease.took_over)
         manifest = settle_input(place, config)
@@ -64,9 +64,19 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
                 dataset = night.seeds(stages[0], manifest)
                 for stage in stages[1:]:
                     dataset = night.stage(stage, dataset)
+                lease.check()
                 publish(place, config, night.made)
     seconds = time.monotonic() - started
     return summary(place, config, night.made, seconds=seconds, tokens_per_second=night.tokens_per_second)
+
+
+@contextmanager
+def _storage_trouble(output: str) -> Iterator[None]:
+    """A full disk or a store that refuses ends a run with a message; what is committed stays."""
+    try:
+        yield
+    except OSError as error:
+        raise RunStopped(f"output={output}: {error}; mend that and run the same command again") from error
 
 
 def refuse_strangers(place: Folder, output: str) -> None:
@@ -133,7 +143,7 @@ class Night:
         self._config, self._place, self._lease = config, place, lease
         self._progress, self._interrupt = progress, interrupt
         self._asks_model = any(stage.kind == "flow" for stage in stages)
-        self._pool: ray_side.Pool | None = None
+        self._pool: Pool | None = None
         self._connected = False
         self._tokens, self._generating = 0, 0.0
 
@@ -151,30 +161,31 @@ class Night:
             if self._pool is not None:
                 self._pool.close()
             if self._connected:
-                ray_side.disconnect()
+                cluster.disconnect()
 
     def seeds(self, stage: Stage, manifest: Manifest) -> Dataset:
         """The seeds stage: read the input once, give ids, commit."""
         target = self._place.sub("stages").sub(stage.folder())
+        plan = settle_seeds(target, manifest.rows, self._config["io"]["bulk_rows"])
         entries = entries_of(self._place, target)
-        if Plan.load(target) is None:
+        if pending(plan, entries):
             self._progress.say("seeds: reading the input")
             self._connect()
-            rows = self._config["io"]["bulk_rows"]
-            for text in ray_side.stream(ingest, manifest.to_json(), target.url, stage.fingerprint, rows):
+            rows = plan.shards[0].rows
+            for text in cluster.stream(ingest, manifest.to_json(), target.url, stage.fingerprint, rows):
                 entry = Entry.from_json(text)
                 entries[entry.shard] = entry
                 self._stop_if_asked()
-            Plan.extend(target, target, [], [])  # an empty plan: every seed shard is committed
         return self._finished(stage, target, entries)
 
     def stage(self, stage: Stage, source: Dataset) -> Dataset:
         """Any other stage: plan, decide if it must, hand out the shards that are not committed."""
+        self._lease.check()
         io = self._config["io"]
         shard_rows = io["shard_rows"] if stage.kind == "flow" else io["bulk_rows"]
         target, plan = settle_plan(self._place.sub("stages"), stage, source, shard_rows)
         entries = entries_of(self._place, target)
-        if self._config["retry"] == "failed" and not pending(plan, entries):
+        if self._config["retry"] == "failed":
             plan, rows = settle_retries(target, plan, source.folder, entries, shard_rows)
             if rows:
                 self._progress.say(f"{stage.name}: retrying {rows:,} failed rows")
@@ -185,60 +196,63 @@ class Night:
             if stage.kind == "dedup":
                 self._decide(stage, target, source)
             job = Job(self._place.url, stage, base(source.folder), base(target), self._config)
+            limit = FailureLimit(self._config["max_failed"])
             for wave in waves(left, io["wave_shards"]):
-                self._wave(pool, job, wave, entries)
+                self._wave(pool, job, wave, entries, limit)
                 write_cache(self._place, target, entries)
                 self._stop_if_asked()
         return self._finished(stage, target, entries)
 
-    def _wave(self, pool: ray_side.Pool, job: Job, wave: Any, entries: dict[int, Entry]) -> None:
+    def _wave(self, pool: Pool, job: Job, wave: Any, entries: dict[int, Entry], limit: FailureLimit) -> None:
+        """Have a wave's shards done. Whatever ends the run early lets those under way be finished and committed."""
         begun = time.monotonic()
+        end: UserError | RunStopped | None = None
         with self._watch(pool):
             for delivery in pool.wave(job, wave):
+                found = None
                 if delivery.fault is not None:
-                    pool.drain()
-                    raise (UserError if delivery.user else RunStopped)(delivery.fault)
-                if delivery.entry is not None:
+                    found = (UserError if delivery.user else RunStopped)(delivery.fault)
+                elif delivery.entry is not None:
                     entry = Entry.from_json(delivery.entry)
                     entries[entry.shard] = entry
                     self._tokens += entry.completion_tokens
                     self._progress.add(entry)
-                    self._judge(pool, entries)
+                    found = limit.reached(entry)
+                if found is not None and end is None:
+                    end = found
+                    self._progress.say(f"finishing the shards under way, then stopping: {end}")
+                    pool.drain()
         if job.stage.kind == "flow":
             self._generating += time.monotonic() - begun
-
-    def _judge(self, pool: ray_side.Pool, entries: Mapping[int, Entry]) -> None:
-        """Stop a run in which too many rows fail, so that a night is not burnt. Rejections never stop it."""
-        sums = totals(entries.values())
-        limit = self._config["max_failed"]
-        if sums.rows_in >= MIN_ROWS_JUDGED and sums.rows_failed > limit * sums.rows_in:
-            pool.drain()
-            kind, count = Counter(sums.failed).most_common(1)[0]
-            raise RunStopped(
-                f"max_failed={limit}: {sums.rows_failed:,} of {sums.rows_in:,} rows failed "
-                f"({sums.rows_failed / sums.rows_in:.0%}), most often by {kind} ({count:,}); mend the cause, then run "
-                "the same command with retry=failed, or raise max_failed"
-            )
+        if end is not None:
+            raise end
+        if not self._interrupt and any(shard.index not in entries for shard in wave):
+            raise RunStopped("shards came back undone though nobody asked the run to end; run the same command again")
 
     def _decide(self, stage: Stage, target: Folder, source: Dataset) -> None:
         self._lease.check()
         self._progress.waiting(f"{stage.name}: comparing {source.rows:,} rows")
         counts = dict(zip(source.parts, source.counts, strict=True))
-        ray_side.decide(decide_stage, target.url, source.folder.url, counts, stage)
+        cluster.apart(decide_stage, target.url, source.folder.url, counts, stage, meanwhile=self._stop_if_asked)
 
-    def _ready_pool(self, *, load: bool) -> ray_side.Pool:
+    def _ready_pool(self, *, load: bool) -> Pool:
         if self._pool is None:
             self._connect()
-            self._pool = ray_side.Pool(self._config, engine=self._asks_model)
+            self._pool = Pool(self._config, engine=self._asks_model)
             for warning in self._pool.placement.warnings:
                 self._progress.say(warning)
         if load:
             begun = time.monotonic()
-            self._pool.load(lambda: self._progress.waiting(f"loading the model ({time.monotonic() - begun:.0f} s)"))
+
+            def waiting() -> None:
+                self._progress.waiting(f"loading the model ({time.monotonic() - begun:.0f} s)")
+                self._stop_if_asked()
+
+            self._pool.load(waiting)
         return self._pool
 
     def _connect(self) -> None:
-        self._connected = ray_side.connect(self._config["cluster"]) or self._connected
+        self._connected = cluster.connect(self._config["cluster"]) or self._connected
 
     def _finished(self, stage: Stage, target: Folder, entries: dict[int, Entry]) -> Dataset:
         entries = entries_of(self._place, target, entries)
@@ -251,7 +265,7 @@ class Night:
             raise Interrupted("stopped by a signal; run the same command to go on from what is committed")
 
     @contextmanager
-    def _watch(self, pool: ray_side.Pool) -> Iterator[None]:
+    def _watch(self, pool: Pool) -> Iterator[None]:
         """Draw the live display and pass on a request to drain, from a thread: the main one waits for deliveries."""
         over = Event()
 
@@ -261,7 +275,8 @@ class Night:
                 if self._interrupt and not drained:
                     pool.drain()
                     drained = True
-                self._progress.show(pool.progress())
+                with suppress(OSError):  # a terminal that is gone ends neither the run nor its way to be asked to end
+                    self._progress.show(pool.progress())
 
         thread = Thread(target=look, name="watch", daemon=True)
         thread.start()

@@ -22,7 +22,7 @@ FLOORS = (
     {"flows", "filters"},
     {"dedup"},
     {"stages"},
-    {"recipe", "summary", "progress", "interrupt", "face"},
+    {"recipe", "summary", "progress", "interrupt", "failures", "face"},
     {"publish", "compose"},
     {"run"},
     {"verbs", "sweep"},

@@ -18,7 +18,7 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 #: Share of its context that a KV cache on a CPU holds for every sequence at once: few sequences are as long.
 _TYPICAL_SHARE = 0.25
 #: Shards that an actor has in flight at least.
-_LEAST_SHARDS = 4
+LEAST_SHARDS = 4
 #: Tokens of a KV cache block on a CPU; a sequence may leave its last one almost empty.
 _BLOCK = 128
 
@@ -72,7 +72,7 @@ def place(
     """
     io, chosen = config["io"], config["engine"]
     if not engine:
-        shards = max(1, cpus) * (io["shards_in_flight"] or _LEAST_SHARDS)
+        shards = max(1, cpus) * (io["shards_in_flight"] or LEAST_SHARDS)
         return Placement(max(1, cpus), shards_in_flight=shards, rows_in_flight=shards * io["shard_rows"])
     found = Placement(max(1, chosen["replicas"]))
     if chosen["kind"] == "vllm" and chosen["device"] == "gpu":
@@ -81,7 +81,7 @@ def place(
         )
     name = "max_num_seqs" if "max_num_seqs" in chosen else "max_concurrent"
     # A shard ends with its slowest row: with two rows for every slot, the next shards fill what its tail leaves empty.
-    each = io["shards_in_flight"] or max(_LEAST_SHARDS, -(-2 * chosen[name] // io["shard_rows"]))
+    each = io["shards_in_flight"] or max(LEAST_SHARDS, -(-2 * chosen[name] // io["shard_rows"]))
     shards = found.actors * each
     return replace(
         found,

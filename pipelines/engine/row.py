@@ -1,7 +1,8 @@
 """The model as one row's flow sees it: seeds derived from the row, every call kept on record.
 
-The seed of a row's k-th call depends on the run's seed, the row's id and k alone; so neither batching nor the order
-in which rows finish changes what is asked. The record of calls becomes the shard's ``calls/`` part.
+The seed of a call depends on the run's seed, the row's id, what is asked, and how often the row asked it before; so
+neither batching nor the order in which answers come changes it, also where a flow asks several things at once. The
+record of calls becomes the shard's ``calls/`` part.
 """
 
 from __future__ import annotations
@@ -64,15 +65,15 @@ class RowLLM:
         if temperature is not None or max_tokens is not None or stop is not None:
             stops = tuple(stop) if stop is not None else None
             sampling = sampling.but(temperature=temperature, max_tokens=max_tokens, stop=stops)
-        number = len(self.calls)
+        before = sum(call.request.prompt.messages == prompt.messages for call in self.calls)
         request = Request(
             prompt=prompt,
             sampling=sampling,
-            seed=sampling_seed(self._seed, self._row_id, number),
+            seed=sampling_seed(self._seed, self._row_id, prompt.messages, before),
             n=n,
             schema=schema,
             overlong=self._overlong,
-            request_id=f"{self._row_id}-{number}",
+            request_id=f"{self._row_id}-{len(self.calls)}",
         )
         call = Call(request)
         self.calls.append(call)

@@ -6,8 +6,10 @@ Built column by column in plain lists, since a dict a row would cost more than t
 from __future__ import annotations
 
 import json
+import reprlib
+import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +18,7 @@ import pyarrow as pa
 from pipelines.engine.llm import Request, Sampling
 from pipelines.engine.row import Call
 from pipelines.errors import RowFailed, UserError
-from pipelines.rows import PROVENANCE, RESERVED, Answer, Item
+from pipelines.rows import PROVENANCE, RESERVED, Answer, Item, beside, storable
 
 #: Types that a recipe may give a column, by the name that YAML uses.
 COLUMN_TYPES: Mapping[str, pa.DataType] = {
@@ -28,13 +30,23 @@ COLUMN_TYPES: Mapping[str, pa.DataType] = {
     "list[float]": pa.list_(pa.float64()),
 }
 
-_PYTHON_TYPES: Mapping[str, type | tuple[type, ...]] = {
-    "string": str,
-    "int": int,
-    "float": (int, float),
-    "bool": bool,
-    "list[string]": list,
-    "list[float]": list,
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+
+
+#: Whether a value that is not null can be stored under a type.
+_FITS: Mapping[str, Callable[[Any], bool]] = {
+    "string": lambda value: isinstance(value, str),
+    "int": _is_whole,
+    "float": lambda value: _is_number(value) or value != value or value in (float("inf"), float("-inf")),
+    "bool": lambda value: isinstance(value, bool),
+    "list[string]": lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
+    "list[float]": lambda value: isinstance(value, list) and all(map(_is_number, value)),
 }
 
 #: Columns of quarantine: which row, in which stage, why, and the exact request that broke (JSON), if one was made.
@@ -82,8 +94,8 @@ class ItemColumns:
         self.ids.append(id_)
         self._row_ids.append(row_id)
         self._parents.append([row_id, *item.parents])
-        self._reasons.append(item.reason)
-        self._details.append(item.detail)
+        self._reasons.append(None if item.reason is None else storable(item.reason))
+        self._details.append(storable(item.detail))
         self._provenance.append(provenance)
         for name, values in self._values.items():
             values.append(item.columns.get(name))
@@ -103,7 +115,10 @@ class ItemColumns:
         )
 
     def _table(self, first: dict[str, pa.Array]) -> pa.Table:
-        own = {name: pa.array(values, self._types[name]) for name, values in self._values.items()}
+        own = {
+            beside(first, name, self._types): pa.array(values, self._types[name])
+            for name, values in self._values.items()
+        }
         return pa.table(first | own | {"provenance": pa.array(self._provenance, PROVENANCE)})
 
 
@@ -131,27 +146,28 @@ def checked(item: Item, columns: Mapping[str, str], stage: str) -> Item:
             f"recipe.stages.{stage}.columns declares {sorted(columns)}"
         )
     for name, value in item.columns.items():
-        if value is not None and not isinstance(value, _PYTHON_TYPES[columns[name]]):
-            raise TypeError(f"column {name} is declared {columns[name]}, the flow gave {type(value).__name__}")
-    return replace(item, columns={name: _storable(value) for name, value in item.columns.items()})
+        if value is not None and not _FITS[columns[name]](value):
+            raise TypeError(f"column {name} is declared {columns[name]}, the flow gave {reprlib.repr(value)}")
+    return replace(item, columns={name: _stored(value) for name, value in item.columns.items()})
 
 
-def _storable(value: Any) -> Any:
-    """Text without lone surrogates, which JSON from a model may hold and UTF-8 cannot."""
+def _stored(value: Any) -> Any:
     if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
-    return [_storable(v) for v in value] if isinstance(value, list) else value
+        return storable(value)
+    return [_stored(one) for one in value] if isinstance(value, list) else value
 
 
 def failure(stage: str, row: RowDone, kind: str) -> dict[str, Any]:
     """A row of quarantine."""
-    request = row.calls[-1].request if row.calls else None
+    # The call that broke has no answer; where none broke, the flow's own code did, after the last one.
+    broken = [call for call in row.calls if not call.answers] or row.calls[-1:]
+    request = broken[0].request if broken else None
     message = str(row.error) or type(row.error).__name__
     if not isinstance(row.error, RowFailed) and row.error is not None:
         place = traceback.extract_tb(row.error.__traceback__)[-1]
         message = f"{message} ({place.filename.rsplit('/', 1)[-1]}:{place.lineno})"
-    text = request_json(request) if request else None
-    return {"row_id": row.row_id, "stage": stage, "error": kind, "message": message, "request": text}
+    text = storable(request_json(request)) if request else None
+    return {"row_id": row.row_id, "stage": stage, "error": kind, "message": storable(message), "request": text}
 
 
 def request_json(request: Request) -> str:
@@ -178,7 +194,7 @@ def calls_table(done: Sequence[RowDone]) -> pa.Table:
             "call": [number for _, number, _ in calls],
             "prompt_id": [call.request.prompt.prompt_id for _, _, call in calls],
             "prompt": [_conversation(call) for _, _, call in calls],
-            "answers": [[a.text for a in given] for given in answers],
+            "answers": [[storable(a.text) for a in given] for given in answers],
             "finish_reasons": [[a.finish_reason for a in given] for given in answers],
             "prompt_tokens": [given[0].prompt_tokens if given else 0 for given in answers],
             "completion_tokens": [sum(a.completion_tokens for a in given) for given in answers],
@@ -194,4 +210,4 @@ _TURNS = json.JSONEncoder(ensure_ascii=False)
 def _conversation(call: Call) -> str:
     """The turns as they were sent, as a JSON list: readable by people and machines."""
     sent = call.answers[0].sent if call.answers else None
-    return _TURNS.encode(call.request.prompt.messages if sent is None else sent)
+    return storable(_TURNS.encode(call.request.prompt.messages if sent is None else sent))

@@ -8,6 +8,7 @@ imports Ray.
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -29,6 +30,10 @@ from pipelines.store.ledger import Entry, read_entry
 
 log = logging.getLogger(__name__)
 
+#: Trouble with a store that waiting does not mend: full, read-only, not permitted.
+_STAYS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+#: Seconds between tries to commit, doubling up to this: about a minute in all.
+_LONGEST_WAIT_S = 32.0
 #: What ``work`` answers for a shard that was not begun because the run drains.
 DRAINED = None
 
@@ -69,7 +74,7 @@ class ShardActor:
         if done is not None:
             return done.to_json()
         outcome = await self._outcome(job, stages, shard)
-        return (await asyncio.to_thread(commit, target, outcome)).to_json()
+        return (await _committed(target, outcome)).to_json()
 
     def drain(self) -> None:
         """Begin no more shards; those under way are finished and committed."""
@@ -128,6 +133,22 @@ class ShardActor:
         if key not in self._flows:
             self._flows[key] = flow_work(job.config, job.stage, engine, self._in_flight, self._progress)
         return self._flows[key]
+
+
+async def _committed(target: Folder, outcome: Outcome) -> Entry:
+    """Commit, again and again while the store is in trouble: what was generated is worth more than a minute's wait."""
+    wait = 1.0
+    while True:
+        try:
+            return await asyncio.to_thread(commit, target, outcome)
+        except OSError as error:
+            if error.errno in _STAYS or wait > _LONGEST_WAIT_S:
+                raise
+            log.warning(
+                "shard %d could not be committed (%s); trying again in %.0f s", outcome.entry.shard, error, wait
+            )
+        await asyncio.sleep(wait)
+        wait *= 2
 
 
 def _already(target: Folder, index: int) -> Entry | None:

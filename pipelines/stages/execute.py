@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from pipelines.errors import RunStopped
 from pipelines.rows import canonical
 from pipelines.stages.stage import Stage, bind
 from pipelines.store.commit import read_side
-from pipelines.store.dataset import Dataset, Plan, Shard, slice_parts
+from pipelines.store.dataset import Dataset, Plan, Shard, committed, slice_parts
 from pipelines.store.decisions import decided_already, write_decisions
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import Entry
@@ -34,13 +35,16 @@ def settle_plan(stages: Folder, stage: Stage, source: Dataset, shard_rows: int) 
         ]
         if plan is None:
             break
-        same_source = plan.source == base(source.folder)
-        if same_source and (not new or stage.kind != "dedup"):
+        grown = any(rows for _, rows in new)
+        if plan.source == base(source.folder) and not (grown and stage.kind == "dedup"):
             break
         generation += 1
+    if plan is None and committed(target):
+        raise RunStopped(f"{target.url} has committed shards and no plan of them; put plan-000.json back, or delete it")
     if new:
-        first = len(plan.shards) if plan else 0
-        plan = Plan.extend(target, source.folder, slice_parts(new, shard_rows, first), [p for p, _ in new])
+        # Parts without a row need a shard only where they are all there is: an empty dataset is typed, too.
+        shards = slice_parts(new, shard_rows, len(plan.shards) if plan else 0) if plan is None or grown else []
+        plan = Plan.extend(target, source.folder, shards, [p for p, _ in new])
     assert plan is not None  # a source has at least one part, so a new plan was just written
     return target, plan
 

@@ -77,6 +77,9 @@ class FlowWork:
             except EngineDead:
                 raise
             except Exception as error:
+                # Inside a group of errors, or instead of one that the flow caught: a dead engine is no row's failure.
+                if not self.engine.alive():
+                    raise EngineDead(f"the engine died while row {row['id']} was under way") from error
                 self.progress["failed"] += 1
                 return RowDone(row["id"], [], llm.calls, error)
             self.progress["rows"] += 1

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.rows import VERDICT, beside
 from pipelines.store.commit import Outcome, new_attempt
 from pipelines.store.dataset import Shard
 from pipelines.store.ledger import Entry
@@ -53,6 +54,8 @@ def sifted(
     kept = table.filter(pc.is_null(reasons))
     gone = pc.is_valid(reasons)
     rejected = table.filter(gone)
+    taken = {*VERDICT, *(found.column_names if found is not None else ())}
+    rejected = rejected.rename_columns([beside(taken, name, table.column_names) for name in table.column_names])
     rejected = rejected.add_column(1, "row_id", rejected["id"])
     rejected = rejected.add_column(2, "reason", pc.filter(reasons, gone))
     if found is not None:

@@ -1,8 +1,8 @@
-"""A folder that a run lives in: local disk, or s3:// and gs:// through fsspec, behind seven verbs.
+"""A folder that a run lives in: local disk, or s3:// and gs:// through fsspec, behind eight verbs.
 
 The verb that matters is ``create``: it publishes a whole file if and only if no file of that name exists, and tells
-which. Locally that is a hard link from a temporary name, on object stores a conditional PUT. Nothing here knows what
-the bytes mean.
+which. Locally that is a hard link from a temporary name, on object stores a conditional PUT. Trouble of any store is
+an OSError. Nothing here knows what the bytes mean.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -109,8 +109,11 @@ class LocalFolder:
         (self._path / name).unlink(missing_ok=True)
 
     def _entries(self) -> Iterator[os.DirEntry[str]]:
-        with suppress(FileNotFoundError), os.scandir(self._path) as found:
-            yield from found
+        try:
+            with suppress(FileNotFoundError), os.scandir(self._path) as found:
+                yield from found
+        except NotADirectoryError:
+            raise UserError(f"{self.url} is a file, and a folder is needed; choose another") from None
 
     def _written(self, name: str, content: bytes) -> Path:
         """A durable temporary file beside ``name``; removed again when the disk is full."""
@@ -155,20 +158,29 @@ class ObjectFolder:
 
     def create(self, name: str, content: bytes) -> bool:
         try:
-            self._fs.pipe_file(self._key(name), content, mode="create")
-        except FileExistsError:
-            # A PUT whose answer was lost and that was then sent again is refused by its own first try.
-            return self.read(name) == content
+            with _trouble(self.url):
+                self._fs.pipe_file(self._key(name), content, mode="create")
+        except OSError:
+            # Refused because the name is taken (stores say so in different words), or because the answer to our own
+            # PUT was lost and it was sent again: what is there now tells.
+            try:
+                return self.read(name) == content
+            except FileNotFoundError:
+                pass
+            raise
         return True
 
     def replace(self, name: str, content: bytes) -> None:
-        self._fs.pipe_file(self._key(name), content)
+        with _trouble(self.url):
+            self._fs.pipe_file(self._key(name), content)
 
     def read(self, name: str) -> bytes:
-        return cast(bytes, self._fs.cat_file(self._key(name)))
+        with _trouble(self.url):
+            return cast(bytes, self._fs.cat_file(self._key(name)))
 
     def open(self, name: str) -> BinaryIO:
-        return cast(BinaryIO, self._fs.open(self._key(name), "rb"))
+        with _trouble(self.url):
+            return cast(BinaryIO, self._fs.open(self._key(name), "rb"))
 
     def names(self) -> list[str]:
         return sorted(self._base(e) for e in self._listed() if e["type"] == "file" and self._base(e))
@@ -177,7 +189,7 @@ class ObjectFolder:
         return sorted(self._base(e) for e in self._listed() if e["type"] == "directory")
 
     def remove(self, name: str) -> None:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), _trouble(self.url):
             self._fs.rm_file(self._key(name))
 
     @property
@@ -200,6 +212,18 @@ class ObjectFolder:
 
     def _listed(self) -> list[dict[str, Any]]:
         try:
-            return cast("list[dict[str, Any]]", self._fs.ls(self._root, detail=True, refresh=True))
+            with _trouble(self.url):
+                return cast("list[dict[str, Any]]", self._fs.ls(self._root, detail=True, refresh=True))
         except FileNotFoundError:
             return []
+
+
+@contextmanager
+def _trouble(url: str) -> Iterator[None]:
+    """Errors of a store's client library as OSError: botocore's and aiohttp's own are no such thing."""
+    try:
+        yield
+    except (OSError, UserError):
+        raise
+    except Exception as error:
+        raise OSError(f"{url}: {type(error).__name__}: {error}") from error

@@ -36,17 +36,18 @@ class Owner:
     """A process, named so that another process can tell whether it still lives."""
 
     host: str
+    machine: str
     pid: int
     started: float
     boot: str
 
     @staticmethod
     def me() -> Owner:
-        return Owner(socket.gethostname(), os.getpid(), psutil.Process().create_time(), _boot_id())
+        return Owner(socket.gethostname(), _machine(), os.getpid(), psutil.Process().create_time(), _boot_id())
 
     def dead(self) -> bool | None:
         """True or False for a process of this machine; None when it belongs to another one."""
-        if self.host != socket.gethostname():
+        if (self.host, self.machine) != (socket.gethostname(), _machine()):
             return None
         if self.boot != _boot_id():
             return True
@@ -168,6 +169,16 @@ def _free(run: Folder, last: LeaseRecord) -> str:
 def _newest(folder: Folder) -> LeaseRecord | None:
     names = [name for name in folder.names() if _LEASE.match(name)]
     return LeaseRecord.parse(folder.read(max(names, key=lambda n: int(n[:-5])))) if names else None
+
+
+def _machine() -> str:
+    """What tells machines and containers of one host name apart: the machine's id, and whose process ids these are."""
+    found = []
+    with suppress(OSError):
+        found.append(Path("/etc/machine-id").read_text().strip())
+    with suppress(OSError):
+        found.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(found)
 
 
 def _boot_id() -> str:

@@ -17,15 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import UserError
-from pipelines.rows import PROVENANCE, RESERVED, digest
+from pipelines.rows import PROVENANCE, RESERVED, VERDICT, beside, digest
 from pipelines.store.inputs.formats import FORMATS
 from pipelines.store.inputs.repair import as_type, valid_utf8
 from pipelines.store.inputs.source import CHUNK_BYTES, CHUNK_ROWS, Chunk
 from pipelines.store.manifest import Manifest
 from pipelines.store.occurrences import Keys, Occurrences
 
-#: What a rejected row has before its input columns.
-_VERDICT = ("row_id", "reason", "detail")
 #: Stands for null where ids are hashed; no valid UTF-8 has this byte.
 _NULL = b"\xff"
 
@@ -73,18 +71,12 @@ def seed_tables(manifest: Manifest, *, rows_per_shard: int) -> Iterator[SeedShar
 def renamed(manifest: Manifest, taken: Sequence[str] = RESERVED) -> dict[str, str]:
     """Names in the files -> names in a seed: ``input_`` goes before those in ``taken``; ids' own ``id`` has none."""
     columns = [name for name in manifest.schema.names if name != "id" or manifest.id_column != "id"]
-    names: dict[str, str] = {}
-    for column in columns:
-        name = column
-        while name in taken or (name != column and name in columns):
-            name = f"input_{name}"
-        names[column] = name
-    return names
+    return {name: beside(taken, name, columns) for name in columns}
 
 
 def _judged(manifest: Manifest) -> Iterator[pa.Table]:
     """Tables of (row_id, reason, detail, the input's columns); the reason is null where the row is a seed."""
-    names = ["row_id", "reason", "detail", *renamed(manifest, (*RESERVED, *_VERDICT)).values()]
+    names = ["row_id", "reason", "detail", *renamed(manifest, (*RESERVED, *VERDICT)).values()]
     seen = Occurrences()
     start = 0
     for chunk in _gathered(_chunks(manifest)):
@@ -244,7 +236,7 @@ def _shard(manifest: Manifest, index: int, start: int, judged: pa.Table) -> Seed
     columns = {
         "id": kept["row_id"],
         "parent_ids": pa.ListArray.from_arrays(offsets, pa.array([], pa.string())),
-        **dict(zip(renamed(manifest).values(), kept.columns[len(_VERDICT) :], strict=True)),
+        **dict(zip(renamed(manifest).values(), kept.columns[len(VERDICT) :], strict=True)),
         "provenance": pa.nulls(kept.num_rows, PROVENANCE),
     }
     return SeedShard(index, start, pa.table(columns), rejected, judged.num_rows)

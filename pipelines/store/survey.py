@@ -6,37 +6,91 @@ be looked at while a driver works in it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise, starmap
+from typing import Any
 
-from pipelines.errors import RunStopped
-from pipelines.store.dataset import Plan
+from pipelines.errors import RunStopped, UserError
+from pipelines.store.dataset import Plan, committed
 from pipelines.store.files import Folder, base
 from pipelines.store.ledger import Entry, entries_of
-from pipelines.store.record import StageRecord, read_record, stage_records
+from pipelines.store.record import read_record
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """A stage of a run as its directory tells it: what was recorded of it, and its current shards.
+
+    ``plan`` is None, and ``folder`` is empty or absent, while the stage has not started on its current input.
+    """
+
+    number: int
+    name: str
+    kind: str
+    fingerprint: str
+    folder: Folder
+    plan: Plan | None
 
 
 @dataclass(frozen=True)
 class StageNow:
-    """A stage as it is now: its record, its frozen shards (None before it starts) and the entries of committed ones."""
+    """A stage as it is now: its record, and the entries of its committed shards."""
 
     record: StageRecord
-    plan: Plan | None
     entries: Mapping[int, Entry]
+
+    @property
+    def plan(self) -> Plan | None:
+        """The stage's frozen shards; None before it starts."""
+        return self.record.plan
 
     @property
     def planned(self) -> int | None:
         """How many shards the stage has; None while that is not known."""
-        if self.plan is None:
-            return None
-        # The seeds stage writes an empty plan once all of its shards are committed.
-        return len(self.entries) if self.record.kind == "seeds" else len(self.plan.shards)
+        return None if self.plan is None else len(self.plan.shards)
 
     @property
     def whole(self) -> bool:
         """Whether every planned shard is committed."""
         return self.planned is not None and self.planned == len(self.entries)
+
+
+def stage_records(run: Folder) -> list[StageRecord]:
+    """The stages of a run in order, each with the directory that reads what the stage before has now.
+
+    Raises:
+        UserError: the folder holds no run.
+    """
+    try:
+        recorded = read_record(run, "stages.json")["stages"]
+    except FileNotFoundError:
+        raise UserError(
+            f"{run.url} holds no run (there is no stages.json); name the folder that `output=` named"
+        ) from None
+    stages = run.sub("stages")
+    present = stages.folders()
+    found: list[StageRecord] = []
+    for entry in recorded:
+        source = base(found[-1].folder) if found else None
+        found.append(_current(stages, present, entry, source))
+    return found
+
+
+def _current(stages: Folder, present: Iterable[str], recorded: Mapping[str, Any], source: str | None) -> StageRecord:
+    """A stage's latest generation over ``source``; one over an earlier generation of its input is no longer current."""
+    number, name, fingerprint = recorded["number"], recorded["name"], recorded["fingerprint"]
+    pattern = re.compile(rf"^{number}(?:\.(\d+))?-{re.escape(name)}-{fingerprint[:12]}$")
+    generations = {int(m.group(1) or 0): m.group(0) for m in map(pattern.match, present) if m}
+    for _, folder in sorted(generations.items(), reverse=True):
+        plan = Plan.load(stages.sub(folder))
+        # Shards without a plan are current too: verify says that it is missing.
+        if committed(stages.sub(folder)) if plan is None else source in (None, plan.source):
+            return StageRecord(number, name, recorded["kind"], fingerprint, stages.sub(folder), plan)
+    following = max(generations, default=-1) + 1
+    folder = f"{number}.{following}-{name}-{fingerprint[:12]}" if following else f"{number}-{name}-{fingerprint[:12]}"
+    return StageRecord(number, name, recorded["kind"], fingerprint, stages.sub(folder), None)
 
 
 def survey(run: Folder) -> list[StageNow]:
@@ -54,7 +108,7 @@ def survey(run: Folder) -> list[StageNow]:
             raise RunStopped(
                 f"stage {record.name}: a committed shard cannot be read ({error}); nightmill verify {run.url} names it"
             ) from error
-        found.append(StageNow(record, Plan.load(record.folder), entries))
+        found.append(StageNow(record, entries))
     return found
 
 

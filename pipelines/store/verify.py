@@ -2,8 +2,9 @@
 
 For each shard the ids of its input rows must be the disjoint union of the rows with kept items, the rejected and the
 failed ones; both ledger equations must hold; every byte of a part must be under its seal, and of a side file under the
-checksum that the footer names; ``ledger/`` must say what the footers say; ``data/`` and ``removed/`` must hold what
-the stages decided.
+checksum that the footer names; ``ledger/`` must say what the footers say. From stage to stage, the plan must cut the
+frozen input, and then every kept row, into shards without gap or overlap. ``data/`` and ``removed/`` must hold what the
+stages decided.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from pipelines.store.commit import SIDES, read_sealed, read_side
 from pipelines.store.dataset import Plan, Shard, committed, part_name, read_part, read_shard
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import Entry, entry_in, read_cache, totals
-from pipelines.store.record import StageRecord, read_record, stage_records
-from pipelines.store.survey import StageNow, complete, finished
+from pipelines.store.record import read_record
+from pipelines.store.survey import StageNow, StageRecord, complete, finished, stage_records
 
 #: What a damaged file can make the readers raise.
 _DAMAGE = (ValueError, OSError, KeyError, TypeError, pa.ArrowException)
@@ -40,8 +41,9 @@ def verify(run: str) -> dict[str, Any]:
     seen: list[StageNow] = []
     leftovers = 0
     for stage, after in zip(stages, [*stages[1:], None], strict=True):
-        taken_up = _taken_up(after)
-        now, left = _check_stage(place, stage, seen[-1].record if seen else None, taken_up, defects)
+        # What the next stage has taken up was committed, whatever is there now.
+        taken_up = after.plan.covered if after is not None and after.plan is not None else frozenset()
+        now, left = _check_stage(place, stage, seen[-1] if seen else None, taken_up, defects)
         seen.append(now)
         leftovers += left
     if not defects and complete(seen):
@@ -57,14 +59,8 @@ def verify(run: str) -> dict[str, Any]:
     }
 
 
-def _taken_up(after: StageRecord | None) -> frozenset[int]:
-    """The shards of a stage that the next one has taken up: they were committed, whatever is there now."""
-    plan = Plan.load(after.folder) if after is not None else None
-    return plan.covered if plan is not None else frozenset()
-
-
 def _check_stage(
-    place: Folder, stage: StageRecord, before: StageRecord | None, taken_up: frozenset[int], defects: list[str]
+    place: Folder, stage: StageRecord, before: StageNow | None, taken_up: frozenset[int], defects: list[str]
 ) -> tuple[StageNow, int]:
     """Check every shard of a stage; what is committed of it, and the number of leftover files."""
 
@@ -72,16 +68,17 @@ def _check_stage(
         defects.append(f"stage {stage.name}: {text}")
 
     present = committed(stage.folder)
-    plan = Plan.load(stage.folder)
-    if plan is None and (taken_up or (present and before is not None)):
+    plan = stage.plan
+    if plan is None and (taken_up or present):
         defect("the plan that froze its shards (plan-000.json) is missing")
+    for text in _gaps(place, plan, before) if plan is not None else ():
+        defect(text)
     planned = {shard.index: shard for shard in plan.shards} if plan else {}
     cache = read_cache(place, stage.folder)
     for index in sorted((taken_up | set(cache)) - set(present)):
         defect(f"{part_name(index)} is missing: a shard that was committed is gone")
-    if before is not None:
-        for index in sorted(set(present) - set(planned)):
-            defect(f"{part_name(index)} is not in the stage's plan")
+    for index in sorted(set(present) - set(planned)) if plan is not None else ():
+        defect(f"{part_name(index)} is not in the stage's plan")
     entries: dict[int, Entry] = {}
     ids: list[pa.ChunkedArray] = []
     turned_away: list[pa.Array] = []
@@ -95,7 +92,9 @@ def _check_stage(
             sides = {side: read_side(stage.folder, entry, side) for side in SIDES}
             shard = planned.get(index)
             inputs = (
-                read_shard(before.folder, shard, ["id"])["id"] if before is not None and shard is not None else None
+                read_shard(before.record.folder, shard, ["id"])["id"]
+                if before is not None and shard is not None
+                else None
             )
             for text in shard_defects(stage, index, entry, kept, sides, inputs, shard):
                 defect(text)
@@ -113,7 +112,25 @@ def _check_stage(
         defect(f"an id is there more than once, {doubled!r} among them")
     named = {(side, file.name) for entry in entries.values() for side, file in entry.files.items()}
     left = sum((side, name) not in named for side in SIDES for name in stage.folder.sub(side).names())
-    return StageNow(stage, plan, entries), left
+    return StageNow(stage, entries), left
+
+
+def _gaps(place: Folder, plan: Plan, before: StageNow | None) -> Iterator[str]:
+    """Where a plan's shards leave rows of the input out, or take them twice; retries take rows a second time."""
+    if before is None:
+        lengths = {0: read_record(place, "manifest.json")["rows"]}
+    else:
+        for part in sorted(plan.covered - set(before.entries)):
+            yield f"its plan covers {part_name(part)} of {before.record.name}, which is not committed"
+        lengths = {part: entry.items_kept for part, entry in before.entries.items() if part in plan.covered}
+    reached = dict.fromkeys(lengths, 0)
+    slices = sorted(slice_ for shard in plan.shards if shard.ids is None for slice_ in shard.slices)
+    for part, first, after in slices:
+        reached[part] = after if reached.get(part) == first else -1
+    for part, rows in lengths.items():
+        if reached[part] != rows:
+            where = "the frozen input" if before is None else f"{part_name(part)} of {before.record.name}"
+            yield f"its plan does not cut {where} ({rows} rows) into shards without gap or overlap"
 
 
 def _decision_defects(stage: Folder, turned_away: list[pa.Array], present: list[int]) -> Iterator[str]:
@@ -156,6 +173,8 @@ def shard_defects(
         )
         if counts != dict(counted):
             yield f"{name}: {what} are {counts} in its files and {dict(counted)} in its ledger entry"
+    if shard is not None and shard.rows != entry.rows_in:
+        yield f"{name}: {entry.rows_in} rows in, but {shard.rows} were planned"
     if shard is not None and {str(home): list(ids) for home, ids in shard.settles} != dict(entry.settles):
         yield f"{name}: settles other quarantined rows than planned"
     with_kept = _ids(kept["id"] if stage.kind != "flow" else pc.list_element(kept["parent_ids"], 0))

@@ -22,10 +22,10 @@ from pipelines.rows import Answer
 from pipelines.stages.actor import ShardActor
 from pipelines.stages.execute import decide_stage, pending, settle_plan, settle_retries
 from pipelines.stages.flow import flow_work
-from pipelines.stages.ingest import ingest
+from pipelines.stages.ingest import ingest, settle_seeds
 from pipelines.stages.stage import Job, Stage
 from pipelines.store.commit import commit
-from pipelines.store.dataset import Dataset, Plan, Shard, read_shard
+from pipelines.store.dataset import Dataset, Shard, read_shard
 from pipelines.store.files import Folder, folder
 from pipelines.store.ledger import entries_of, write_cache
 from pipelines.store.manifest import freeze
@@ -47,6 +47,9 @@ class Scripted:
 
     def __init__(self) -> None:
         self.working = False
+
+    def alive(self):
+        return True
 
     async def generate(self, request):
         await asyncio.sleep(0)
@@ -120,7 +123,7 @@ class Mini:
             dataset = self._stage(stage, dataset, shards, retry)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                publish, "decide", lambda function, *arguments: function(*arguments)
+                publish, "apart", lambda function, *arguments: function(*arguments)
             )  # no Ray: in this process
             publish.publish(self.place, self.config, self.made)
         return self
@@ -134,9 +137,9 @@ class Mini:
     def _seeds(self) -> Dataset:
         stage = self.stages[0]
         target = self.place.sub("stages").sub(stage.folder())
-        list(ingest(self.manifest.to_json(), target.url, stage.fingerprint, self.config["io"]["bulk_rows"]))
-        if Plan.load(target) is None:
-            Plan.extend(target, target, [], [])
+        rows = self.config["io"]["bulk_rows"]
+        settle_seeds(target, self.manifest.rows, rows)
+        list(ingest(self.manifest.to_json(), target.url, stage.fingerprint, rows))
         return self._finished(stage, target)
 
     def _stage(self, stage: Stage, source: Dataset, shards: Callable[[Shard], bool], retry: bool) -> Dataset:

@@ -9,8 +9,7 @@ import pytest
 from pipelines.compose import compose
 from pipelines.recipe import recorded, stages_of
 from pipelines.rows import keep
-from pipelines.stages.ingest import ingest
-from pipelines.store.dataset import Plan
+from pipelines.stages.ingest import ingest, settle_seeds
 from pipelines.store.files import folder
 from pipelines.store.manifest import freeze
 from pipelines.store.record import write_record
@@ -143,8 +142,8 @@ def test_what_is_committed_in_output_is_counted_and_other_runs_are_told(config, 
     stages = stages_of(settings, manifest.fingerprint)
     write_record(place, "stages.json", {"recipe": "text_to_persona", "stages": recorded(stages)})
     seeds = place.sub("stages").sub(stages[0].folder())
+    settle_seeds(seeds, manifest.rows, 40)
     list(ingest(manifest.to_json(), seeds.url, stages[0].fingerprint, 40))
-    Plan.extend(seeds, seeds, [], [])
 
     told = plan(settings)
     assert (of(told, "seeds")["shards"], of(told, "seeds")["shards_committed"]) == (3, 3)

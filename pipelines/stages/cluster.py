@@ -1,0 +1,108 @@
+"""Ray as a run uses it beside Ray Data: joining or starting it, and work in processes of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+from ray.util.annotations import RayDeprecationWarning
+
+from pipelines.errors import RunStopped, UserError
+
+NAMESPACE = "nightmill"
+
+
+def connect(cluster: Mapping[str, Any]) -> bool:
+    """Join the Ray cluster that the settings or the surrounding job name, or start one on this machine.
+
+    Returns False where this process is connected already; whoever connected it then also disconnects.
+    """
+    if ray.is_initialized():
+        return False
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    address = cluster["address"] or os.environ.get("RAY_ADDRESS") or "local"
+    own = (
+        {}
+        if address != "local"
+        else {
+            "num_cpus": cluster["num_cpus"] or max(2, os.cpu_count() or 1),
+            "object_store_memory": int(cluster["object_store_gib"] * 2**30),
+            "include_dashboard": False,
+        }
+    )
+    try:
+        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR, **own)
+    except ConnectionError as error:
+        raise UserError(
+            f"cluster.address={address}: no Ray cluster answers there ({error}); start one with `ray start --head`"
+        ) from error
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    # It counts finished tasks only, so one long shard would trip it.
+    context.execution_no_progress_timeout_s = -1
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # Ray Data 2.60 has no other way to bound a courier's restarts than the one it warns of.
+    warnings.filterwarnings("ignore", message=".*ray_remote_args_fn", category=RayDeprecationWarning)
+    return True
+
+
+def disconnect() -> None:
+    """Leave the cluster; a Ray that ``connect`` started ends with it."""
+    ray.shutdown()
+
+
+def apart(function: Callable[..., Any], *arguments: Any, meanwhile: Callable[[], None] = lambda: None) -> Any:
+    """Call what sees all rows in a process of its own, so that the driver's memory does not grow with them.
+
+    ``meanwhile`` is called every second; what it raises ends the process.
+    """
+    reference = ray.remote(num_cpus=1, max_retries=0)(function).remote(*arguments)
+    with _its_errors(function):
+        while not ray.wait([reference], timeout=1.0)[0]:
+            try:
+                meanwhile()
+            except BaseException:
+                ray.cancel(reference, force=True)
+                raise
+        return ray.get(reference)
+
+
+def stream(function: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
+    """Run a generator in a process of its own and yield what it yields."""
+    with _its_errors(function):
+        for reference in ray.remote(num_cpus=1, max_retries=0, num_returns="streaming")(function).remote(*arguments):
+            yield ray.get(reference)
+
+
+@contextmanager
+def _its_errors(function: Callable[..., Any]) -> Iterator[None]:
+    """What a function in another process raises, as if it had been called here; its death as an early end."""
+    try:
+        yield
+    except RayTaskError as error:
+        raise error.cause from None
+    except RayError as error:
+        raise RunStopped(
+            f"the process for {function.__name__} died ({first_line(error)}), of too little memory perhaps; run the "
+            f"same command again; see {logs()}"
+        ) from None
+
+
+def logs() -> str:
+    """Where Ray writes the logs of actors: the place to look when one dies."""
+    with suppress(Exception):
+        return f"{ray._private.worker.global_worker.node.get_logs_dir_path()}"
+    return "Ray's logs"
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, or its name."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,111 @@
+"""Ray Data's light actor, which hands shards to our actors, and what comes back for each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
+
+from pipelines.errors import RunStopped, UserError
+from pipelines.stages.cluster import first_line, logs
+from pipelines.stages.stage import Job
+
+#: Seconds between looks at an actor that is being replaced.
+_LOOK_AGAIN_S = 1.0
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What came back for one shard: the entry that counts as JSON, None when the run drains, or an error.
+
+    ``fault`` is the user's message when the shard could not be done by any actor; ``user`` tells a user's mistake.
+    """
+
+    shard: int
+    entry: str | None = None
+    fault: str | None = None
+    user: bool = False
+
+
+class Courier:
+    """Ray Data's light actor: hands each shard to the least busy of our actors and waits for it.
+
+    A shard whose actor dies under it is handed out again, ``tries`` times in all. An actor that died gets nothing
+    until Ray has replaced it: calls to it would fail at once and use up every shard's tries.
+    """
+
+    def __init__(self, actors: Sequence[Any], job: Job, tries: int) -> None:
+        self._actors = list(actors)
+        self._busy = [0] * len(self._actors)
+        self._job = job
+        self._tries = tries
+        self._absent: dict[int, asyncio.Task[None]] = {}
+        self._gone: set[int] = set()
+        self._last = ""
+
+    async def __call__(self, batch: dict[str, Any]) -> Any:
+        delivered = [await self._deliver(json.loads(str(text))) for text in batch["shard"]]
+        yield {"delivery": [json.dumps(vars(d)) for d in delivered]}
+
+    async def _deliver(self, shard: dict[str, Any]) -> Delivery:
+        index = shard["index"]
+        for _ in range(self._tries):
+            chosen = await self._present()
+            if chosen is None:
+                break
+            self._busy[chosen] += 1
+            try:
+                return Delivery(index, entry=await self._actors[chosen].work.remote(self._job, shard))
+            except (ActorDiedError, ActorUnavailableError) as error:
+                self._last = first_line(error)
+                if chosen not in self._absent:
+                    self._absent[chosen] = asyncio.create_task(self._back(chosen))
+            except RayTaskError as error:
+                return Delivery(index, fault=_fault(error, index), user=isinstance(error.cause, UserError))
+            finally:
+                self._busy[chosen] -= 1
+        return Delivery(
+            index,
+            fault=f"shard {index}: its actor died {self._tries} times, or none is left ({self._last}); the setting "
+            "engine.max_restarts bounds this. If one was killed for memory, lower engine.kv_cache_gib or "
+            f"engine.max_num_seqs; see {logs()}",
+        )
+
+    async def _present(self) -> int | None:
+        """The least busy actor that is there, once one is; None when all are gone for good."""
+        while True:
+            there = [i for i in range(len(self._actors)) if i not in self._absent and i not in self._gone]
+            if there:
+                return min(there, key=self._busy.__getitem__)
+            if not self._absent:
+                return None
+            await asyncio.wait(self._absent.values(), return_when=asyncio.FIRST_COMPLETED)
+
+    async def _back(self, index: int) -> None:
+        """Wait until an actor has been replaced and its engine loaded, or is gone for good."""
+        while True:
+            try:
+                await self._actors[index].start.remote()
+                break
+            except ActorUnavailableError:
+                await asyncio.sleep(_LOOK_AGAIN_S)
+            except RayError as error:
+                self._last = first_line(error)
+                self._gone.add(index)
+                break
+        del self._absent[index]
+
+
+def _fault(error: RayTaskError, shard: int) -> str:
+    cause = error.cause
+    if isinstance(cause, UserError | RunStopped):
+        return str(cause)
+    if isinstance(cause, TimeoutError):
+        return "engine.start_timeout_s: a replaced engine was not ready in that time; raise it"
+    if isinstance(cause, OSError):
+        return f"shard {shard} could not be read or committed: {cause}; mend that and run the same command again"
+    return f"shard {shard}: {type(cause).__name__}: {cause}"
