@@ -121,6 +121,9 @@ def _applied(config: DictConfig, override: Override) -> Iterator[str]:
             return
         override.type = OverrideType.FORCE_ADD
     try:
+        if f"{key}." in OPEN and isinstance(value, dict):
+            OmegaConf.update(config, key, value, merge=False, force_add=True)
+            return
         ConfigLoaderImpl._apply_overrides_to_config([override], config)
     except (HydraException, OmegaConfBaseException) as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]

@@ -1,6 +1,7 @@
 """The main path on a real Ray, with the simulated engine: what a run, a rerun, a retry and a refusal leave behind."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -102,8 +103,6 @@ def test_how_it_is_run_changes_nothing_of_what_it_makes(finished, seeds, tmp_pat
 
 
 def test_a_lost_shard_is_done_again_and_nothing_else(finished, seeds, tmp_path):
-    import shutil
-
     output = tmp_path / "copy"
     shutil.copytree(finished[0], output)
     [stage] = output.glob("stages/1-*")
@@ -115,9 +114,53 @@ def test_a_lost_shard_is_done_again_and_nothing_else(finished, seeds, tmp_path):
     assert [row["id"] for row in rows(output)] == [row["id"] for row in rows(finished[0])]
 
 
-def test_a_changed_prompt_is_refused_with_the_list_of_stages_and_redone_when_asked(finished, seeds, tmp_path):
-    import shutil
+def test_seeds_keep_the_shards_they_began_with(seeds, tmp_path, finished):
+    """Killed while it read the input, then started with another io.bulk_rows: no row is skipped, none is doubled."""
+    output = tmp_path / "r"
+    start(seeds, output, "io.bulk_rows=40")
+    for part in output.glob("stages/0-*/part-0000[2-9].parquet"):
+        part.unlink()
+    for later in [*output.glob("stages/[1-9]-*"), output / "data", output / "ledger"]:
+        shutil.rmtree(later)
+    start(seeds, output, "io.bulk_rows=1000")
+    assert [row["id"] for row in rows(output)] == [row["id"] for row in rows(finished[0])]
+    assert verify(str(output))["ok"]
 
+
+def test_a_lost_part_of_the_seeds_is_read_again(finished, seeds, tmp_path):
+    output = tmp_path / "copy"
+    shutil.copytree(finished[0], output)
+    [stage] = output.glob("stages/0-*")
+    (stage / "part-00001.parquet").unlink()
+    assert any("seeds: part-00001.parquet is missing" in d for d in verify(str(output))["defects"])
+    start(seeds, output, "prompt.system=Be brief.", "redo=changed")
+    proof = verify(str(output))
+    assert (proof["ok"], proof["complete"]) == (True, True), proof["defects"]
+    assert proof["stages"]["personas"]["rows_in"] == 300
+
+
+def test_a_plan_that_leaves_rows_out_is_named(finished, tmp_path):
+    output = tmp_path / "copy"
+    shutil.copytree(finished[0], output)
+    [plan] = output.glob("stages/1-*/plan-000.json")
+    content = json.loads(plan.read_text())
+    content["shards"].pop()
+    plan.write_text(json.dumps(content))
+    defects = verify(str(output))["defects"]
+    assert any("personas: its plan does not cut part-" in d for d in defects), defects
+    assert any("personas: part-00005.parquet is not in the stage's plan" in d for d in defects)
+
+
+def test_the_ids_may_hash_other_columns_than_the_text(tmp_path):
+    path = tmp_path / "named.parquet"
+    pq.write_table(pa.table({"text": ["same", "same"], "name": ["a", "b"]}), path)
+    made = [start(path, tmp_path / f"r{i}", *more) for i, more in enumerate(([], ["id_columns=[text,name]"]))]
+    assert [summary["rows_in"] for summary in made] == [2, 2]
+    with pytest.raises(UserError, match="id_columns: null -> "):
+        start(path, tmp_path / "r0", "id_columns=[name]")
+
+
+def test_a_changed_prompt_is_refused_with_the_list_of_stages_and_redone_when_asked(finished, seeds, tmp_path):
     output = tmp_path / "copy"
     shutil.copytree(finished[0], output)
     listed = r"(?s)1 personas: prompt changed.*2 quality: follows a changed stage.*redo=changed"
@@ -178,6 +221,34 @@ def test_a_run_in_which_too_many_rows_fail_stops_and_names_the_error(seeds, tmp_
         start(seeds, tmp_path / "r", "engine.errors=0.9", "max_failed=0.3")
     proof = verify(str(tmp_path / "r"))
     assert (proof["ok"], proof["complete"]) == (True, False)
+    mended = start(seeds, tmp_path / "r", "engine.errors=0", "max_failed=0.3", "retry=failed")
+    assert (mended["stages"]["personas"]["rows_in"], mended["stages"]["personas"]["rows_failed"]) == (300, 0)
+    assert verify(str(tmp_path / "r"))["complete"]
+
+
+def test_a_retry_that_mends_nothing_decides_nothing_anew(seeds, tmp_path):
+    output = tmp_path / "r"
+    start(seeds, output, "engine.errors=0.1")
+    stages = sorted(p.name for p in output.glob("stages/*"))
+    start(seeds, output, "engine.errors=0.1", "retry=failed")
+    assert sorted(p.name for p in output.glob("stages/*")) == stages
+    proof = verify(str(output))
+    assert (proof["ok"], proof["complete"]) == (True, True), proof["defects"]
+
+
+def test_a_retry_that_stops_between_two_dedups_leaves_a_sound_run(seeds, tmp_path):
+    output = tmp_path / "r"
+    start(seeds, output, "engine.errors=0.1")
+    start(seeds, output, "engine.errors=0", "retry=failed")
+    for made in ("stages/4.1-*", "data", "metadata.json"):
+        for path in output.glob(made):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for cache in output.glob("ledger/4.1-*"):
+        cache.unlink()
+    proof = verify(str(output))
+    assert (proof["ok"], proof["complete"]) == (True, False), proof["defects"]
+    start(seeds, output, "engine.errors=0")
+    assert verify(str(output))["complete"]
 
 
 def test_rejections_never_stop_a_run(seeds, tmp_path):

@@ -84,3 +84,16 @@ def test_ctrl_c_drains_and_a_second_one_stops(nightmill, seeds, tmp_path):
     assert run.finish(60) == 1
     assert not run.left(family)
     assert verify(str(output))["ok"]
+
+
+def test_one_of_two_actors_dies_and_its_shards_are_done_elsewhere(nightmill, seeds, tmp_path):
+    output = tmp_path / "r"
+    run = nightmill(*command(seeds, output, "engine.replicas=2", "io.shards_in_flight=4"))
+    run.wait_until(lambda: shards(output) >= 6)
+    actors = [p for p in run.family() if "ShardActor" in " ".join(p.cmdline())]
+    assert len(actors) == 2
+    actors[0].kill()
+    assert run.finish() == 0, run.log.read_text()[-3000:]
+    proof = verify(str(output))
+    assert (proof["ok"], proof["complete"]) == (True, True), proof["defects"]
+    assert (proof["stages"]["personas"]["rows_in"], proof["stages"]["personas"]["rows_failed"]) == (2000, 0)

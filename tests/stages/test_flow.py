@@ -25,6 +25,10 @@ class Scripted:
     def __init__(self, answer=lambda request: request.prompt.fields["text"].upper()):
         self.answer = answer
         self.requests: list[Request] = []
+        self.dead = False
+
+    def alive(self):
+        return not self.dead
 
     async def generate(self, request):
         self.requests.append(request)
@@ -139,6 +143,26 @@ def test_an_engines_death_is_not_a_rows_failure():
     assert caught.group_contains(EngineDead)
 
 
+def test_nor_when_the_flow_catches_it_or_wraps_it():
+    engine = Scripted()
+
+    def die(request):
+        engine.dead = True
+        raise EngineDead("gone")
+
+    engine.answer = die
+
+    async def careful(row, llm, prompts):
+        try:
+            await llm.chat(prompts.render("ask", text=row["text"]))
+        except Exception as error:
+            raise ValueError("the model did not answer") from error
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run(careful, ["a"], engine)
+    assert caught.group_contains(EngineDead)
+
+
 def test_items_must_fit_the_declared_columns_or_their_row_fails():
     async def sloppy(row, llm, prompts):
         return [keep(said={"a": 1, "b": "fine"}.get(row["text"], "x"))] if row["text"] != "c" else [keep(other="x")]
@@ -146,15 +170,107 @@ def test_items_must_fit_the_declared_columns_or_their_row_fails():
     outcome = run(sloppy, ["a", "b", "c"])
     assert outcome.kept["said"].to_pylist() == ["fine"]
     messages = outcome.sides["failed"]["message"].to_pylist()
-    assert "declared string, the flow gave int" in messages[0]
+    assert "declared string, the flow gave 1" in messages[0]
     assert "undeclared columns ['other'] and lacks ['said']" in messages[1]
 
 
-def test_text_that_utf8_cannot_hold_is_mended_and_kept():
-    async def surrogate(row, llm, prompts):
-        return [keep(said=json.loads('"\\ud83d and \\u00e9"'))]
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("list[string]", [1, "a"]),
+        ("list[string]", "a"),
+        ("list[float]", [0.5, "a"]),
+        ("int", 2**63),
+        ("int", True),
+        ("int", 1.0),
+        ("float", 10**400),
+        ("float", "1"),
+        ("bool", 1),
+    ],
+)
+def test_a_value_that_no_file_could_hold_fails_its_row_and_not_its_shard(kind, value):
+    async def sloppy(row, llm, prompts):
+        return [keep(said=value if row["text"] == "a" else None)]
 
-    assert run(surrogate, ["a"]).kept["said"].to_pylist() == ["? and é"]
+    outcome = run(sloppy, ["a", "b"], columns={"said": kind})
+    assert (outcome.entry.rows_kept, outcome.entry.failed) == (1, {"TypeError": 1})
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("float", 1), ("float", float("inf")), ("list[float]", [1, 2.5]), ("int", -1)]
+)
+def test_numbers_are_stored_as_declared(kind, value):
+    async def counts(row, llm, prompts):
+        return [keep(said=value)]
+
+    assert run(counts, ["a"], columns={"said": kind}).kept["said"].to_pylist() == [value]
+
+
+def test_text_that_utf8_cannot_hold_is_mended_and_kept():
+    half = json.loads('"\\ud83d and \\u00e9"')
+
+    async def surrogate(row, llm, prompts):
+        answer = await llm.chat(prompts.render("ask", text=half))
+        if row["text"] == "breaks":
+            raise ValueError(half)
+        return [keep(answer, said=half), reject("odd", answer, detail=half)]
+
+    outcome = run(surrogate, ["a", "breaks"], Scripted(lambda request: half))
+    mended = "? and é"
+    assert outcome.kept["said"].to_pylist() == [mended]
+    assert outcome.sides["rejected"]["detail"].to_pylist() == [mended]
+    assert outcome.sides["calls"]["answers"].to_pylist() == [[mended], [mended]]
+    assert outcome.sides["failed"]["message"].to_pylist()[0].startswith(mended)
+
+
+def test_a_column_named_as_the_verdict_is_hides_neither():
+    async def judged(row, llm, prompts):
+        return [keep(reason="sound", said="x"), reject("no", reason="weak", said="y", detail="z")]
+
+    outcome = run(judged, ["a"], columns={"reason": "string", "said": "string"})
+    assert outcome.kept["reason"].to_pylist() == ["sound"]
+    [turned_away] = outcome.sides["rejected"].to_pylist()
+    assert (turned_away["reason"], turned_away["input_reason"], turned_away["detail"]) == ("no", "weak", "z")
+
+
+def test_seeds_do_not_depend_on_which_answer_comes_first():
+    def seeds_of(slow):
+        engine = Scripted()
+        waits = asyncio.Event
+
+        async def branches(row, llm, prompts):
+            first_done = waits()
+
+            async def branch(name):
+                await llm.chat(prompts.render("ask", text=name))
+                if name == slow:
+                    await first_done.wait()
+                await llm.chat(prompts.render("ask", text=f"{name} more"))
+                first_done.set()
+
+            await asyncio.gather(branch("a"), branch("b"))
+            await llm.chat(prompts.render("ask", text="a"))
+            return [keep(said="x")]
+
+        run(branches, ["t"], engine)
+        return {(r.prompt.fields["text"], r.seed) for r in engine.requests}
+
+    assert seeds_of("a") == seeds_of("b")
+    assert len({seed for _, seed in seeds_of("a")}) == 5
+
+
+def test_quarantine_holds_the_call_that_broke():
+    def answer(request):
+        if request.prompt.fields["text"] == "breaks":
+            raise CallFailed("HTTP 500")
+        return "fine"
+
+    async def both(row, llm, prompts):
+        asked = [llm.chat(prompts.render("ask", text=text)) for text in ("breaks", "works")]
+        await asyncio.gather(*asked)
+
+    [failed] = run(both, ["a"], Scripted(answer)).sides["failed"].to_pylist()
+    assert json.loads(failed["request"])["messages"][0]["content"] == "Say breaks"
 
 
 def test_every_call_and_answer_is_on_record():

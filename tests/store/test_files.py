@@ -48,3 +48,22 @@ def test_an_absent_folder_is_empty(place):
 def test_a_run_cannot_live_on_a_hub():
     with pytest.raises(UserError, match="hf://"):
         folder("hf://datasets/x/y")
+
+
+def test_a_file_where_the_folder_should_be_is_the_users_mistake(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UserError, match="is a file, and a folder is needed"):
+        folder(str(tmp_path / "taken")).names()
+
+
+def test_a_store_that_cannot_be_reached_is_an_oserror(s3_bucket, monkeypatch):
+    """botocore's own errors are none, and would end a heartbeat that only expects trouble with storage."""
+    import s3fs
+
+    place = folder(s3_bucket + "/run")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    s3fs.S3FileSystem.clear_instance_cache()
+    for attempt in (lambda: place.replace("a", b"1"), lambda: place.create("a", b"1"), lambda: place.read("a")):
+        with pytest.raises(OSError, match=r"127\.0\.0\.1:9"):
+            attempt()

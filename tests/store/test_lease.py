@@ -21,6 +21,12 @@ def test_a_lease_that_was_let_go_is_free(tmp_path):
         assert (second.number, second.took_over) == (2, None)
 
 
+def test_another_machine_or_container_of_the_same_name_is_not_judged_from_here():
+    """Its process numbers mean nothing here: only its heartbeat tells."""
+    assert replace(Owner.me(), machine="another", pid=2**22).dead() is None
+    assert replace(Owner.me(), pid=2**22).dead() is True
+
+
 def test_a_living_driver_is_respected_by_name(tmp_path):
     run = folder(str(tmp_path))
     with acquire(run):
