@@ -7,7 +7,7 @@ Nothing of Hydra or OmegaConf leaves this module: flows, actors and engines rece
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, cast
 
@@ -19,7 +19,6 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from pipelines import settings
-from pipelines.engine.llm import Sampling
 from pipelines.errors import UserError
 from pipelines.face import check
 from pipelines.face.asked import Asked, Mistakes, read
@@ -58,25 +57,6 @@ def compose(overrides: Sequence[str], *, needs: Collection[str] = NEEDS) -> dict
         if not asked.wrong:
             return plain
     raise Mistakes(asked.wrong)
-
-
-def model_of(config: Mapping[str, Any], node: str = "model") -> settings.Model:
-    """The model at a node of a composed configuration, typed."""
-    return cast(settings.Model, _typed(settings.Model, config[node]))
-
-
-def engine_of(config: Mapping[str, Any]) -> Any:
-    """The engine of a composed configuration, as the schema of its kind."""
-    return _typed(settings.ENGINES[config["engine"]["kind"]], config["engine"])
-
-
-def sampling_of(config: Mapping[str, Any]) -> Sampling:
-    """The sampling of a composed configuration, as engines take it."""
-    return Sampling(**{**config["sampling"], "stop": tuple(config["sampling"]["stop"])})
-
-
-def _typed(schema: type, node: Mapping[str, Any]) -> Any:
-    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), dict(node)))
 
 
 def _chosen(asked: Asked, needs: Collection[str]) -> DictConfig:

@@ -79,13 +79,6 @@ class Redo(StrEnum):
     changed = "changed"
 
 
-class Scale(StrEnum):
-    """Published sizes, or minutes on 2 cores with the same steps."""
-
-    paper = "paper"
-    small = "small"
-
-
 class Overlong(StrEnum):
     """What happens to a prompt that does not fit the model's context."""
 
@@ -258,7 +251,6 @@ class Recipe:
     """Group ``recipe`` (data): an ordered list of stages; knobs.py adds each recipe's own keys."""
 
     name: str = key("name of the recipe")
-    scale: Scale = key("paper or small: published sizes, or minutes on 2 cores with the same steps", Scale.paper)
     overlong: Overlong = key("prompts that do not fit: trim (cut the flow's field) or fail (the row)", Overlong.trim)
     stages: dict[str, Any] = key("stages in order: name -> {flow | filters | dedup settings}", {})
 

@@ -90,10 +90,7 @@ def ledger_table(stages: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def losses(sums: Mapping[str, Any]) -> Text:
-    """Reasons of rejected items and errors of failed rows with their counts, the commonest first.
-
-    An error counts once for every try, so errors may add up to more than the failed rows that still wait.
-    """
+    """Reasons of rejected items and errors of failed rows with their counts, the commonest first."""
     lost = {**sums["items_rejected"], **sums["failed"]}
     named = (f"{plain(reason)} {count:,}" for reason, count in sorted(lost.items(), key=lambda r: -r[1]))
     return Text(", ".join(named))

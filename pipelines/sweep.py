@@ -1,8 +1,9 @@
 """A sweep: one run for every point of ``-m``, one after another, each in ``<output>/points/NNN``.
 
-Hydra's own machinery makes the points (``hydra.main`` and its sweepers), our launcher runs them in this process, so
-that engines stay warm between them. Every point is composed and checked like a single run, all of them before the
-first starts where the sweep can be listed. A point that fails is reported when it happens and the others go on.
+Hydra's own machinery makes the points (``hydra.main`` and its sweepers), our launcher runs them in this process, each
+as ``nightmill run`` would: with engines of its own. Every point is composed and checked like a single run, all of them
+before the first starts where the sweep can be listed. A point that fails is reported when it happens and the others go
+on.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def _arguments(asked: Sequence[str], *, remote: bool) -> Iterator[None]:
 
 
 class Sequential(Launcher):  # type: ignore[misc]
-    """Runs the points of a sweep one after another in this process, so that engines stay warm between them."""
+    """Runs the points of a sweep one after another in this process."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what runs a point, and what all points share; each point composes its own configuration."""

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from pipelines.compose import compose, engine_of, model_of, sampling_of
-from pipelines.engine.llm import Sampling
+from pipelines import settings
+from pipelines.compose import compose
 from pipelines.errors import UserError
 from pipelines.settings import Device, Dtype
 
@@ -43,11 +43,11 @@ def test_references_are_resolved() -> None:
     assert stages["minhash"]["dedup"]["threshold"] == 0.8
 
 
-def test_nodes_come_back_typed_when_asked_for() -> None:
+def test_nodes_are_what_their_schemas_take() -> None:
     config = compose([*RUN, "model.dtype=bfloat16", "sampling.stop=[END,'a,b']"])
-    assert model_of(config).dtype is Dtype.bfloat16
-    assert engine_of(config).device is Device.cpu
-    assert sampling_of(config) == Sampling(temperature=0.7, top_p=0.95, max_tokens=128, stop=("END", "a,b"))
+    assert settings.Model(**config["model"]).dtype == Dtype.bfloat16
+    assert settings.VllmEngine(**config["engine"]).device == Device.cpu
+    assert settings.Sampling(**config["sampling"]) == settings.Sampling(0.7, 0.95, max_tokens=128, stop=["END", "a,b"])
 
 
 def test_nothing_of_hydra_stays_behind() -> None:
@@ -257,7 +257,7 @@ def test_a_model_of_ones_own_is_a_yaml_of_a_few_lines(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text("name: mine\nweights: /models/mine\ncontext: 4096\nparameters: 3\n")
     own = f"hydra.searchpath=[file://{tmp_path}]"
-    assert model_of(compose([*RUN, own, "model=mine"])).weights == "/models/mine"
+    assert compose([*RUN, own, "model=mine"])["model"]["weights"] == "/models/mine"
     assert "did you mean mine?" in mistakes(own, "model=mne")
     (tmp_path / "model" / "mine.yaml").write_text("name: mine\nweigths: /models/mine\n")
     assert "weigths" in mistakes(own, "model=mine")

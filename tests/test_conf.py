@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from pipelines import settings
-from pipelines.compose import compose, engine_of, model_of, sampling_of
+from pipelines.compose import compose
 from pipelines.face.groups import GROUPS, conf_dir, options
 from pipelines.prompts import PromptSet
 
@@ -31,15 +31,15 @@ def test_every_recipe_composes_with_every_engine_and_model(recipe: str, engine: 
     config = compose(
         [f"recipe={recipe}", f"engine={engine}", f"model={model}", "input=a", "output=b", *GIVEN.get(engine, [])]
     )
-    assert model_of(config).name == model
-    assert type(engine_of(config)) is settings.ENGINES[config["engine"]["kind"]]
+    assert settings.Model(**config["model"]).name == model
+    assert settings.ENGINES[config["engine"]["kind"]](**config["engine"]).kind == config["engine"]["kind"]
     assert config["io"]["shard_rows"] == config["engine"]["shard_rows"]
 
 
 @pytest.mark.parametrize(("group", "option"), [(g, o) for g in GROUPS[3:] for o in options(g) if g != "prompt"])
 def test_every_other_option_composes(group: str, option: str) -> None:
     config = compose(["recipe=text_to_persona", f"{group}={option}", "input=a", "output=b"])
-    assert sampling_of(config).max_tokens == config["sampling"]["max_tokens"]
+    assert settings.Sampling(**config["sampling"]).max_tokens == config["sampling"]["max_tokens"]
 
 
 @pytest.mark.parametrize("recipe", options("recipe"))

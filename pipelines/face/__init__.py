@@ -1,1 +1,1 @@
-"""The command line's other rooms: reading overrides, checking what they compose to, sweeps, help pages."""
+"""The command line's other rooms: reading overrides, checking what they compose to, help pages."""

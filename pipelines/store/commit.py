@@ -36,7 +36,7 @@ _UNSEALED = b"0" * 32
 class Outcome:
     """What became of one shard: the kept items, the side tables by folder name, and the entry that accounts for them.
 
-    The entry's ``attempt`` and ``files`` are filled in by ``commit``.
+    The entry's ``files`` are filled in by ``commit``.
     """
 
     kept: pa.Table

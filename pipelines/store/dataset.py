@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.store.files import Folder
+from pipelines.store.files import Folder, base
 
 _PART = re.compile(r"^part-(\d{5,})\.parquet$")
 _PLAN = re.compile(r"^plan-(\d{3,})\.json$")
@@ -193,7 +193,7 @@ class Plan:
         """Append shards (and the input parts that they cover) to the plan of a stage; returns the whole plan."""
         number = sum(1 for name in stage.names() if _PLAN.match(name))
         content = {
-            "source": source.url.rstrip("/").rsplit("/", 1)[-1],
+            "source": base(source),
             "covers": sorted(covers),
             "shards": [s.to_json() for s in shards],
         }

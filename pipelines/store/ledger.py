@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from pipelines.rows import canonical, digest
 from pipelines.store.dataset import committed, part_name
-from pipelines.store.files import Folder
+from pipelines.store.files import Folder, base
 
 #: Key of the entry in a Parquet footer.
 FOOTER = b"nightmill"
@@ -185,18 +185,14 @@ def write_cache(run: Folder, stage: Folder, entries: Mapping[int, Entry]) -> Non
     if rows:
         out = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(rows), out, compression="zstd")
-        run.sub("ledger").replace(f"{_base(stage)}.parquet", out.getvalue())
+        run.sub("ledger").replace(f"{base(stage)}.parquet", out.getvalue())
 
 
 def read_cache(run: Folder, stage: Folder) -> dict[int, Entry]:
     """Entries in the cache; {} where it is absent or unreadable (the footers are the truth)."""
     try:
-        content = run.sub("ledger").read(f"{_base(stage)}.parquet")
+        content = run.sub("ledger").read(f"{base(stage)}.parquet")
         texts = pq.read_table(io.BytesIO(content), columns=["entry"])["entry"].to_pylist()
         return {entry.shard: entry for entry in map(Entry.from_json, texts)}
     except (FileNotFoundError, ValueError, KeyError, TypeError, pa.ArrowException):
         return {}
-
-
-def _base(stage: Folder) -> str:
-    return stage.url.rstrip("/").rsplit("/", 1)[-1]
