@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("startup", "generation", "rows"))
     parser.add_argument(
-        "--rows", type=int, default=None, help="generation: seeds (128); rows: the larger size (1000000)"
+        "--rows", type=int, default=None, help="generation: seeds (256); rows: the larger size (1000000)"
     )
     parser.add_argument("--bare", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -49,7 +49,7 @@ def main() -> None:
     if asked.what == "startup":
         startup()
     elif asked.what == "generation":
-        generation(asked.rows or 128)
+        generation(asked.rows or 256)
     else:
         rows(asked.rows or 1_000_000)
 

@@ -277,3 +277,31 @@ def test_empty_texts_are_rejected_by_name_and_templates_stay_text(tmp_path):
     for text in odd:
         assert any(text in prompt for prompt in prompts)
     assert not any("49" in prompt for prompt in prompts)
+
+
+def test_a_table_of_ones_own_is_deduplicated_whatever_its_columns_are_called(tmp_path):
+    """``recipe=dedup`` asks no model; names that a verdict has too are kept in data/ and told apart in rejected/."""
+    table = pa.table(
+        {
+            "id": ["a", "b", "c", "d"],
+            "text": ["one two three", "three two one", "another thing", None],
+            "reason": ["mine"] * 4,
+            "similarity": [0.5] * 4,
+        }
+    )
+    pq.write_table(table, tmp_path / "own.parquet")
+    output = tmp_path / "r"
+    overrides = ["recipe=dedup", f"input={tmp_path}/own.parquet", "id_column=id", f"output={output}"]
+    summary = run(compose([*overrides, "dedup.embedding.encoder=simulated"]))
+    assert summary["stages"]["seeds"]["items_rejected"] == {"empty_text": 1}
+    assert [(row["id"], row["reason"], row["similarity"]) for row in rows(output)] == [
+        ("a", "mine", 0.5),
+        ("c", "mine", 0.5),
+    ]
+    [removed] = rows(output, "removed")
+    assert (removed["id"], removed["keeper_id"], removed["method"], removed["similarity"]) == ("b", "a", "minhash", 1.0)
+    [rejected] = output.glob("stages/1-*/rejected/*.parquet")
+    [told] = pq.read_table(rejected).to_pylist()
+    assert (told["reason"], told["input_reason"], told["input_similarity"]) == ("duplicate", "mine", 0.5)
+    proof = verify(str(output))
+    assert (proof["ok"], proof["complete"]) == (True, True), proof["defects"]
