@@ -69,6 +69,8 @@ def stage_records(run: Folder) -> list[StageRecord]:
         raise UserError(
             f"{run.url} holds no run (there is no stages.json); name the folder that `output=` named"
         ) from None
+    if not recorded:
+        raise UserError(f"{run.url}/stages.json names no stage; run the command that made it again")
     stages = run.sub("stages")
     present = stages.folders()
     found: list[StageRecord] = []

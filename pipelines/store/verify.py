@@ -9,6 +9,7 @@ stages decided.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.store.commit import SIDES, read_sealed, read_side
-from pipelines.store.dataset import Plan, Shard, committed, part_name, read_part, read_shard
+from pipelines.store.dataset import Plan, Shard, committed, part_name, read_shard
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import Entry, entry_in, read_cache, totals
 from pipelines.store.record import read_record
@@ -207,33 +208,56 @@ def _check_published(place: Folder, seen: list[StageNow], defects: list[str]) ->
     if published["stages"] != {now.record.name: base(now.record.folder) for now in seen}:
         return  # of an earlier state: the run has not reached its end again
     last = seen[-1]
-    kept = [c for part in last.entries for c in read_part(last.record.folder, part, ["id"])["id"].chunks]
-    wanted = pa.chunked_array(kept, pa.string())
-    turned_away: list[pa.Array] = []
-    for now in seen:
-        for entry in now.entries.values() if now.record.kind == "dedup" else ():
-            table = read_side(now.record.folder, entry, "rejected")
-            turned_away += table["id"].chunks if table is not None else []
-    for name, ids in (("data", wanted), ("removed", pa.chunked_array(turned_away, pa.string()))):
+    kept = (read_sealed(last.record.folder, part_name(part)) for part in sorted(last.entries))
+    dedups = [(now, entry) for now in seen if now.record.kind == "dedup" for _, entry in sorted(now.entries.items())]
+    sides = (read_side(now.record.folder, entry, "rejected") for now, entry in dedups)
+    for name, wanted in (("data", kept), ("removed", (side for side in sides if side is not None))):
+        target = place.sub(name)
+        files = [file for file in target.names() if file.endswith(".parquet")]
         try:
-            shown = _published_ids(place.sub(name))
+            there, decided, same = _compared((read_sealed(target, file) for file in files), wanted)
         except _DAMAGE as error:
             defects.append(f"{name}/ is damaged: {type(error).__name__}: {error}")
             continue
-        same = len(shown) == len(ids) and pc.all(pc.is_in(ids, value_set=shown.combine_chunks())).as_py() is not False
-        if not same:
+        if not same or files != [part_name(number) for number in range(len(files))]:
             defects.append(
-                f"{name}/ holds {len(shown)} rows, which are not the {len(ids)} that the stages decided on; "
-                "delete metadata.json and run the same command again"
+                f"{name}/ holds {there} rows in {len(files)} files, which are not the {decided} that the stages "
+                "decided on; delete metadata.json and run the same command again"
             )
-    if published["rows"] != len(wanted):
+    if published["rows"] != sum(entry.items_kept for entry in last.entries.values()):
         defects.append("metadata.json counts other rows than the last stage kept")
 
 
-def _published_ids(target: Folder) -> pa.ChunkedArray:
-    parts = committed(target)
-    tables = (read_sealed(target, part_name(part), ["id"]) for part in parts)
-    return pa.chunked_array([c for table in tables for c in table["id"].chunks], pa.string())
+def _compared(shown: Iterator[pa.Table], wanted: Iterator[pa.Table]) -> tuple[int, int, bool]:
+    """Rows of two streams of tables, and whether they are equal in every column of the first; a table each is held."""
+    counts, same = [0, 0], True
+    left, right = _counted(shown, counts, 0), _counted(wanted, counts, 1)
+    ours, theirs = next(left, None), next(right, None)
+    while ours is not None and theirs is not None:
+        rows = min(ours.num_rows, theirs.num_rows)
+        same = same and _same(ours.slice(0, rows), theirs.slice(0, rows))
+        ours = ours.slice(rows) if ours.num_rows > rows else next(left, None)
+        theirs = theirs.slice(rows) if theirs.num_rows > rows else next(right, None)
+    deque(left, maxlen=0)
+    deque(right, maxlen=0)
+    return counts[0], counts[1], same and counts[0] == counts[1]
+
+
+def _counted(tables: Iterator[pa.Table], counts: list[int], side: int) -> Iterator[pa.Table]:
+    """The tables that have rows, which are added up in ``counts[side]``."""
+    for table in tables:
+        counts[side] += table.num_rows
+        if table.num_rows:
+            yield table.replace_schema_metadata(None)
+
+
+def _same(ours: pa.Table, theirs: pa.Table) -> bool:
+    """Whether every column of ``ours`` is in ``theirs``, with equal values."""
+    if not set(ours.column_names) <= set(theirs.column_names):
+        return False
+    theirs = theirs.select(ours.column_names)
+    # To Arrow a NaN is not itself; written out it is.
+    return bool(ours.equals(theirs)) or str(ours.to_pylist()) == str(theirs.to_pylist())
 
 
 def _ids(column: pa.ChunkedArray | pa.Array | None) -> pa.Array:

@@ -62,3 +62,16 @@ def test_decisions_that_are_not_those_that_were_applied_are_named(run):
     decisions.write_bytes(to_parquet(pq.read_table(decisions).slice(0, 0)))
     [defect] = verify(run.url)["defects"]
     assert "turned away 1 rows, which are not the 0 that decisions/ names" in defect
+
+
+def test_data_that_another_hand_wrote_is_named(run):
+    """Sound files with the right ids are not enough: their columns must be what the last stage kept."""
+    [data, *_] = sorted(Path(run.url, "data").glob("part-*.parquet"))
+    sound, table = data.read_bytes(), pq.read_table(data)
+    data.write_bytes(to_parquet(table.set_column(2, "persona", [["Somebody else"] * table.num_rows])))
+    [defect] = verify(run.url)["defects"]
+    assert "data/ holds" in defect
+    data.write_bytes(sound)
+    data.with_name("extra.parquet").write_bytes(sound)
+    [defect] = verify(run.url)["defects"]
+    assert "data/ holds 6 rows in 2 files, which are not the 3" in defect
