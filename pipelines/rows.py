@@ -77,6 +77,29 @@ def beside(taken: Collection[str], name: str, others: Collection[str] = ()) -> s
     return free
 
 
+def python_rows(table: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
+    """A table's rows as dictionaries.
+
+    What Python has no type for (the year 10000, a struct with two fields of one name) is given as text.
+    """
+    try:
+        return table.to_pylist()  # type: ignore[no-any-return]
+    except (ArithmeticError, ValueError, pa.ArrowException):
+        columns = [_python_values(column) for column in table.columns]
+        return [dict(zip(table.column_names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _python_values(column: pa.ChunkedArray | pa.Array) -> list[Any]:
+    try:
+        return column.to_pylist()  # type: ignore[no-any-return]
+    except (ArithmeticError, ValueError, pa.ArrowException):
+        pass
+    try:
+        return column.cast(pa.string()).to_pylist()  # type: ignore[no-any-return]
+    except pa.ArrowException:
+        return [column.slice(place, 1).to_string() for place in range(len(column))]
+
+
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
 
 

@@ -20,7 +20,7 @@ from pipelines.engine.llm import LLM, Engine, Sampling
 from pipelines.engine.row import RowLLM
 from pipelines.errors import EngineDead, RowFailed
 from pipelines.prompts import PromptSet
-from pipelines.rows import Item, Row, item_id
+from pipelines.rows import Item, Row, item_id, python_rows
 from pipelines.stages.account import FAILED, ItemColumns, RowDone, calls_table, checked, failure
 from pipelines.stages.stage import Stage, bind
 from pipelines.store.commit import Outcome, new_attempt
@@ -62,7 +62,7 @@ class FlowWork:
         """
         started = time.monotonic()
         attempt = new_attempt()
-        rows = table.to_pylist()
+        rows = python_rows(table)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._row(row)) for row in rows]
         done = [task.result() for task in tasks]

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.rows import python_rows
 from pipelines.store.commit import SIDES, read_sealed, read_side
 from pipelines.store.dataset import Plan, Shard, committed, part_name, read_shard
 from pipelines.store.files import Folder, base, folder
@@ -257,7 +258,7 @@ def _same(ours: pa.Table, theirs: pa.Table) -> bool:
         return False
     theirs = theirs.select(ours.column_names)
     # To Arrow a NaN is not itself; written out it is.
-    return bool(ours.equals(theirs)) or str(ours.to_pylist()) == str(theirs.to_pylist())
+    return bool(ours.equals(theirs)) or str(python_rows(ours)) == str(python_rows(theirs))
 
 
 def _ids(column: pa.ChunkedArray | pa.Array | None) -> pa.Array:

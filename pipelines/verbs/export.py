@@ -23,6 +23,7 @@ import yaml
 from rich.text import Text
 
 from pipelines.errors import RunStopped, UserError
+from pipelines.rows import python_rows
 from pipelines.store.dataset import committed, part_name
 from pipelines.store.files import Folder, folder
 from pipelines.store.record import read_record
@@ -192,7 +193,7 @@ def _write(file: Path, source: Folder, parts: list[int], dropped: tuple[str, ...
         if file.name.endswith(".gz"):
             out = stack.enter_context(gzip.GzipFile("", "wb", fileobj=out, mtime=0))
         for batch in _batches(source, parts, schema.names):
-            for row in batch.to_pylist():
+            for row in python_rows(batch):
                 out.write(orjson.dumps(row, default=_in_json, option=orjson.OPT_APPEND_NEWLINE))
 
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.errors import UserError
+from pipelines.rows import python_rows
 from pipelines.store.dataset import Shard, part_name, read_part, read_slice
 from pipelines.store.files import Folder
 from pipelines.store.survey import StageNow
@@ -115,7 +116,7 @@ def rows_where(folder: Folder, name: str, column: str, value: str) -> list[dict[
         for group in range(parquet.num_row_groups):
             if pc.index(_keys(parquet.read_row_group(group, columns=[column]), column), value).as_py() >= 0:
                 table = parquet.read_row_group(group)
-                found += table.filter(pc.equal(_keys(table, column), value)).to_pylist()
+                found += python_rows(table.filter(pc.equal(_keys(table, column), value)))
     return found
 
 

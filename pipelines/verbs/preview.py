@@ -22,7 +22,7 @@ from rich.text import Text
 from pipelines.engine.kinds import open_engine
 from pipelines.errors import EngineDead, RunStopped, UserError
 from pipelines.recipe import stages_of
-from pipelines.rows import RESERVED
+from pipelines.rows import RESERVED, python_rows
 from pipelines.stages.flow import flow_work
 from pipelines.stages.stage import Stage
 from pipelines.store.commit import Outcome
@@ -99,7 +99,7 @@ def _told(seeds: pa.Table, outcome: Outcome, filters: list[Stage]) -> list[dict[
     _, verdicts = judged(outcome.kept, filters)
     made = outcome.entry.stage
     rows: dict[str, dict[str, Any]] = {}
-    for seed in seeds.to_pylist():
+    for seed in python_rows(seeds):
         columns = {name: value for name, value in seed.items() if name not in RESERVED}
         rows[seed["id"]] = {"id": seed["id"], "columns": json_ready(columns), "calls": [], "items": [], "error": None}
     for call in outcome.sides["calls"].to_pylist():

@@ -54,7 +54,8 @@ def spread_seeds(manifest: Manifest, rows: int, stages: Sequence[Stage]) -> pa.T
     for one in chosen:
         first = next(seed_tables(one, rows_per_shard=_ROWS_READ // len(chosen))).table
         passed = judged(first, stages)[0]
-        found.append(passed.take(_evenly(passed.num_rows, max(1, rows // len(chosen)))))
+        places = _evenly(passed.num_rows, max(1, rows // len(chosen)))
+        found.append(passed.take(pa.array(places, pa.int64())))
     return _some(pa.concat_tables(found), manifest)
 
 

@@ -390,6 +390,15 @@ def test_invalid_utf8_is_repaired_also_inside_lists_and_structs(tmp_path):
     ]
 
 
+def test_invalid_utf8_is_repaired_inside_maps(tmp_path):
+    path = tmp_path / "x.parquet"
+    items = pa.array([b"ok", b"caf\xe9"]).view(pa.string())
+    pairs = pa.MapArray.from_arrays([0, 1, 2], pa.array(["k", "k"]), items)
+    pq.write_table(pa.table({"text": ["a", "b"], "m": pairs}), path)
+    rows, _ = read(path)
+    assert [row["m"] for row in rows] == [[("k", "ok")], [("k", "caf\ufffd")]]
+
+
 # ---- text files and packing ----------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.compose import compose
+from pipelines.errors import UserError
 from pipelines.recipe import recorded, stages_of
 from pipelines.rows import keep
 from pipelines.stages.ingest import ingest, settle_seeds
@@ -158,3 +159,9 @@ def test_a_folder_that_does_not_exist_yet_is_nothing_to_go_on_with(config, tmp_p
     told = plan(config(f"output={tmp_path}/new"))
     assert all(stage["shards_committed"] == 0 for stage in told["stages"])
     assert not (tmp_path / "new").exists()
+
+
+def test_an_input_of_blank_rows_is_refused_by_the_name_of_its_column(config, tmp_path):
+    pq.write_table(pa.table({"text": pa.array([None, "", "  "], pa.string())}), tmp_path / "blank.parquet")
+    with pytest.raises(UserError, match="text_column=text: none of the rows looked at can be a seed"):
+        plan(config(f"input={tmp_path}/blank.parquet"))

@@ -47,6 +47,8 @@ def _bytes_for_strings(kind: pa.DataType) -> pa.DataType:
         return pa.large_binary()
     if pa.types.is_list(kind):
         return pa.list_(_bytes_for_strings(kind.value_type))
+    if pa.types.is_map(kind):
+        return pa.map_(_bytes_for_strings(kind.key_type), _bytes_for_strings(kind.item_type))
     if pa.types.is_struct(kind):
         return pa.struct([field.with_type(_bytes_for_strings(field.type)) for field in kind])
     return kind
@@ -57,6 +59,8 @@ def _decoded(value: Any, kind: pa.DataType) -> Any:
         return None
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return value.decode("utf-8", "replace")
+    if pa.types.is_map(kind):
+        return [(_decoded(key, kind.key_type), _decoded(item, kind.item_type)) for key, item in value]
     if pa.types.is_list(kind):
         return [_decoded(item, kind.value_type) for item in value]
     if pa.types.is_struct(kind):
