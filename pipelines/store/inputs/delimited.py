@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -83,7 +84,7 @@ def _header(file: InputFile, fields: list[str] | str) -> list[str]:
     if isinstance(fields, str):
         raise UserError(f"input: {file.path}: the header line cannot be read: {fields}")
     names = [name or f"column_{place}" for place, name in enumerate(fields, 1)]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise UserError(f"input: {file.path} has two columns named {twice[0]!r}; rename one")
     return names

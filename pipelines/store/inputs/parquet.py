@@ -6,6 +6,7 @@ Folders named ``key=value`` do not become columns.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -24,7 +25,7 @@ def describe(file: InputFile, limit: int | None) -> Described:
     with reading(file), open_bytes(file.path, ahead=False) as raw:
         opened = pq.ParquetFile(raw)
         names = opened.schema_arrow.names
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise UserError(f"input: {file.path} has two columns named {twice[0]!r}; rename one")
         groups = tuple(opened.metadata.row_group(i).num_rows for i in range(opened.num_row_groups))
