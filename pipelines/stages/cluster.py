@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -38,7 +40,8 @@ def connect(cluster: Mapping[str, Any]) -> bool:
         }
     )
     try:
-        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR, **own)
+        with _own_sigterm():
+            ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR, **own)
     except ConnectionError as error:
         raise UserError(
             f"cluster.address={address}: no Ray cluster answers there ({error}); start one with `ray start --head`"
@@ -52,6 +55,15 @@ def connect(cluster: Mapping[str, Any]) -> bool:
     # Ray Data 2.60 has no other way to bound a courier's restarts than the one it warns of.
     warnings.filterwarnings("ignore", message=".*ray_remote_args_fn", category=RayDeprecationWarning)
     return True
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Ray takes SIGTERM for itself when it starts, and prints a trace on it; a run drains on it, so it is put back."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def disconnect() -> None:

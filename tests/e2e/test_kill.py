@@ -86,6 +86,21 @@ def test_ctrl_c_drains_and_a_second_one_stops(nightmill, seeds, tmp_path):
     assert verify(str(output))["ok"]
 
 
+def test_sigterm_drains_too(nightmill, seeds, tmp_path):
+    """What Slurm and Kubernetes send before they take a machine away."""
+    output = tmp_path / "r"
+    run = nightmill(*command(seeds, output))
+    run.wait_until(lambda: shards(output) >= 4)
+    family = run.family()
+    run.process.terminate()
+    assert run.finish() == 1
+    log = run.log.read_text()
+    assert "finishing and committing the shards under way" in log
+    assert "SIGTERM received" not in log
+    assert not run.left(family)
+    assert verify(str(output))["ok"]
+
+
 def test_one_of_two_actors_dies_and_its_shards_are_done_elsewhere(nightmill, seeds, tmp_path):
     output = tmp_path / "r"
     run = nightmill(*command(seeds, output, "engine.replicas=2", "io.shards_in_flight=4"))
