@@ -121,8 +121,16 @@ def card(config: Mapping[str, Any], made: Made) -> str:
     per_stage = stats(made)["stages"]
     last = list(per_stage)[-1]
     kept = per_stage[last]["items_kept"]
-    simulated = config["engine"]["kind"] == "simulated"
-    note = SIMULATED if simulated else ""
+    asked = any(stage.kind == "flow" for stage, _, _ in made.values())
+    note = SIMULATED if asked and config["engine"]["kind"] == "simulated" else ""
+    made_by = (
+        f"""{kept:,} rows made by Nightmill {__version__}, recipe `{config["recipe"]["name"]}`, seed {config["seed"]}.
+Model `{config["model"]["weights"]}` (revision {config["model"]["revision"] or "not pinned"}), engine
+`{config["engine"]["kind"]}`.
+Sampling: {", ".join(f"{k}={v}" for k, v in config["sampling"].items())}."""
+        if asked
+        else f"{kept:,} rows kept by Nightmill {__version__}, recipe `{config['recipe']['name']}`; no model was asked."
+    )
     lines = [
         f"| {name} | {sums['rows_in']:,} | {sums['items_kept']:,} | {sum(sums['items_rejected'].values()):,} "
         f"| {sums['rows_failed']:,} |"
@@ -134,14 +142,11 @@ configs:
   data_files: data/*.parquet
 - config_name: removed
   data_files: removed/*.parquet
-tags: [synthetic, nightmill]
+tags: [{"synthetic, " if asked else ""}nightmill]
 ---
 # {config["recipe"]["name"]}
 {note}
-{kept:,} rows made by Nightmill {__version__}, recipe `{config["recipe"]["name"]}`, seed {config["seed"]}.
-Model `{config["model"]["weights"]}` (revision {config["model"]["revision"] or "not pinned"}), engine
-`{config["engine"]["kind"]}`.
-Sampling: {", ".join(f"{k}={v}" for k, v in config["sampling"].items())}.
+{made_by}
 
 | stage | rows in | items kept | items rejected | rows failed |
 |---|---:|---:|---:|---:|

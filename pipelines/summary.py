@@ -73,6 +73,11 @@ def render(result: Mapping[str, Any]) -> Group:
         f"removed  {result['run']}/removed",
         f"check    nightmill verify {result['run']}",
     ]
+    failed = sum(sums["rows_failed"] for sums in result["stages"].values())
+    if failed:
+        lines.append(
+            f"waiting  {failed:,} failed rows in quarantine; the same command with retry=failed tries them again"
+        )
     if result["examples"]:
         lines.append(f"ancestry nightmill explain {result['run']} {result['examples'][0]['id']}")
     return Group(rows, ledger_table(result["stages"]), Text("\n".join(lines)))

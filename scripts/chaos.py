@@ -51,6 +51,10 @@ def main() -> int:
             counts = ("rows_in", "rows_kept", "rows_rejected", "rows_failed")
             print(f"  {name}: " + ", ".join(f"{key} {sums[key]}" for key in counts))
         same = compare(kept(disturbed), kept(calm))
+    if kills < asked.kills:
+        print(
+            f"only {kills} of {asked.kills} kills: the run ended before the moment came; lower --within, or more rows"
+        )
     return 0 if proof["ok"] and proof["complete"] and same and kills == asked.kills else 1
 
 
