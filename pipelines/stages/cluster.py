@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import psutil
 import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.annotations import RayDeprecationWarning
@@ -18,6 +19,8 @@ from ray.util.annotations import RayDeprecationWarning
 from pipelines.errors import RunStopped, UserError
 
 NAMESPACE = "nightmill"
+#: Seconds that Ray's workers get to end by themselves; one was seen to deadlock in Ray's exit handler.
+_WORKERS_END_S = 5.0
 
 
 def connect(cluster: Mapping[str, Any]) -> bool:
@@ -67,8 +70,19 @@ def _own_sigterm() -> Iterator[None]:
 
 
 def disconnect() -> None:
-    """Leave the cluster; a Ray that ``connect`` started ends with it."""
+    """Leave the cluster; a Ray that ``connect`` started ends with it, and so do workers that hang in their own end."""
+    workers = [process for process in psutil.Process().children(recursive=True) if _is_worker(process)]
     ray.shutdown()
+    _, left = psutil.wait_procs(workers, timeout=_WORKERS_END_S)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return bool(process.name().startswith("ray::"))
+    return False
 
 
 def apart(function: Callable[..., Any], *arguments: Any, meanwhile: Callable[[], None] = lambda: None) -> Any:
