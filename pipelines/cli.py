@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     logging.getLogger("pipelines").setLevel(logging.INFO)
     as_json = "--json" in arguments
-    with _stdout(alone=as_json) as out:
+    with _stdout() as out:
         try:
             return _command(arguments, as_json, out)
         except (UserError, RunStopped) as error:
@@ -82,7 +82,7 @@ def _command(arguments: list[str], as_json: bool, out: TextIO) -> int:
     if "-h" in rest or "--help" in rest:
         from pipelines.face.usage import of_verb
 
-        print(of_verb(verb), end="", file=out)
+        print(of_verb(verb, _shown_values(rest) if verb.composes else None), end="", file=out)
         return 0
     result, render = _done(name, verb, _parsed(name, verb, rest))
     if as_json:
@@ -107,6 +107,20 @@ def _done(name: str, verb: Verb, given: dict[str, Any]) -> tuple[dict[str, Any],
     from pipelines.compose import compose
 
     return _imported(verb.function)(compose(overrides, needs=verb.needs)), _imported(verb.render)
+
+
+def _shown_values(arguments: Sequence[str]) -> dict[str, Any]:
+    """The configuration whose values a page of help shows: with the overrides beside it, where they compose."""
+    from pipelines.compose import compose
+
+    taken: list[str] = []
+    chosen = compose(taken, needs=())
+    for word in arguments:
+        with suppress(UserError):  # a page of help refuses nothing
+            if "=" in word and not word.startswith("-"):
+                chosen = compose([*taken, word], needs=())
+                taken.append(word)
+    return chosen
 
 
 def _imported(path: str) -> Callable[..., Any]:
@@ -163,14 +177,11 @@ def _parsed(name: str, verb: Verb, arguments: list[str]) -> dict[str, Any]:
 
 
 @contextmanager
-def _stdout(*, alone: bool) -> Iterator[TextIO]:
-    """Where the result goes. ``alone``: whatever else writes to stdout, child processes included, goes to stderr."""
+def _stdout() -> Iterator[TextIO]:
+    """Where the result goes, and nothing else: what anyone writes to stdout, children included, goes to stderr."""
     out = sys.stdout
     if isinstance(out, io.TextIOWrapper):
         out.reconfigure(errors="backslashreplace")  # A file name may hold bytes that are no text.
-    if not alone:
-        yield out
-        return
     out.flush()
     try:
         real = out.fileno() == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from pipelines.errors import RunStopped
 from pipelines.store.ledger import Entry
@@ -12,21 +13,34 @@ MIN_ROWS_JUDGED = 100
 
 
 class FailureLimit:
-    """Stops a run in which too many rows fail, so that a night is not burnt. Rejections never stop it.
+    """Stops a run in which too many of a stage's rows fail. Rejections never stop it.
 
-    Counts what one start delivers of one stage: failures that an earlier start left behind say nothing of this one.
+    ``before`` are the shards whose failures count from the start: those that are committed, so that starting again
+    does not pass over them; none for a start that retries them.
     """
 
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: float, before: Iterable[Entry] = ()) -> None:
         self._limit = limit
         self._rows = self._failed = 0
         self._kinds: Counter[str] = Counter()
+        self._known: set[int] = set()
+        for entry in before:
+            self.add(entry)
 
-    def reached(self, entry: Entry) -> RunStopped | None:
-        """The end of the run, if this shard makes it too many; None otherwise."""
+    def add(self, entry: Entry) -> None:
+        """A shard was committed; rows that it takes out of an earlier shard's quarantine count once."""
+        self._known.add(entry.shard)
         self._rows += entry.rows_in
         self._failed += entry.rows_failed
         self._kinds.update(entry.failed)
+        if entry.settles and all(int(home) in self._known for home in entry.settles):
+            settled = sum(len(ids) for ids in entry.settles.values())
+            self._rows -= settled
+            self._failed -= settled
+            self._kinds.subtract(entry.settled)
+
+    def exceeded(self) -> RunStopped | None:
+        """The end of the run, if too many of the rows so far failed; None otherwise."""
         if self._rows < MIN_ROWS_JUDGED or self._failed <= self._limit * self._rows:
             return None
         kind, count = self._kinds.most_common(1)[0]
@@ -35,3 +49,8 @@ class FailureLimit:
             f"({self._failed / self._rows:.0%}), most often by {kind} ({count:,}); mend the cause, then run the same "
             "command with retry=failed, or raise max_failed"
         )
+
+    def check(self) -> None:
+        """RunStopped if too many of the rows so far failed."""
+        if (end := self.exceeded()) is not None:
+            raise end

@@ -29,6 +29,9 @@ class Progress:
         self._stage = ""
         self._rows = self._committed = self._kept = self._failed = 0
         self._running = 0
+        # Rows committed since the stage began here; finished but not committed; and what actors had counted before it.
+        self._since = self._finished = 0
+        self._before: int | None = None
         self._shown = 0.0
         self._window: deque[tuple[float, int, int]] = deque()
 
@@ -51,6 +54,7 @@ class Progress:
         self._committed = sum(e.rows_in for e in done)
         self._kept = sum(e.items_kept for e in done)
         self._failed = sum(e.rows_failed for e in done)
+        self._since, self._finished, self._before = 0, 0, None
         self._window.clear()
         already = f", {self._committed:,} committed before" if self._committed else ""
         self.say(f"{stage}: {rows:,} rows{already}")
@@ -61,6 +65,7 @@ class Progress:
         self._committed += entry.rows_in
         self._kept += entry.items_kept
         self._failed += entry.rows_failed
+        self._since += entry.rows_in
 
     def show(self, live: Mapping[str, int]) -> None:
         """Draw the state; ``live`` are the actors' own counts (rows finished but not committed yet, tokens)."""
@@ -72,6 +77,10 @@ class Progress:
         while now - self._window[0][0] > WINDOW_S:
             self._window.popleft()
         self._running = live.get("running", 0)
+        finished = rows + live.get("failed", 0)
+        if self._before is None:
+            self._before = finished - self._since
+        self._finished = max(0, finished - self._before - self._since)
         self._draw(self._line())
 
     def waiting(self, what: str) -> None:
@@ -91,6 +100,8 @@ class Progress:
         parts = [f"{self._stage}: {self._committed:,}/{self._rows:,} rows committed", f"{self._kept:,} kept"]
         if self._failed:
             parts.append(f"{self._failed:,} failed")
+        if self._finished:
+            parts.append(f"{self._finished:,} more answered")
         if self._running:
             parts.append(f"{self._running:,} answers under way")
         if tokens1 > tokens0:

@@ -16,24 +16,23 @@ from typing import Any
 
 from rich.console import Console
 
+from pipelines.directory import refuse_strangers, settle_input, settle_recipe
 from pipelines.errors import Interrupted, RunStopped, UserError
 from pipelines.failures import FailureLimit
 from pipelines.interrupt import Interrupt, interruptible
 from pipelines.progress import Progress
 from pipelines.publish import publish
-from pipelines.recipe import changed_stages, recorded, stages_of
+from pipelines.recipe import stages_of
 from pipelines.stages import cluster
 from pipelines.stages.execute import decide_stage, pending, settle_plan, settle_retries, waves
 from pipelines.stages.ingest import ingest, settle_seeds
 from pipelines.stages.pool import Pool
 from pipelines.stages.stage import Job, Stage
-from pipelines.store.dataset import Dataset, committed
+from pipelines.store.dataset import Dataset
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.lease import Lease, acquire
-from pipelines.store.ledger import Entry, entries_of, write_cache
-from pipelines.store.manifest import KEYS, Manifest, check, freeze
-from pipelines.store.record import read_record, write_record
-from pipelines.store.survey import stage_records
+from pipelines.store.ledger import Entry, entries_of, totals, write_cache
+from pipelines.store.manifest import Manifest
 from pipelines.summary import render, summary
 
 __all__ = ["render", "run"]
@@ -49,6 +48,10 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
         UserError: a mistake in the settings, the input or the directory (exit code 2).
         RunStopped: the run ended before its end; what is committed stays (exit code 1).
     """
+    if config["rows"] is not None:
+        raise UserError(
+            f"rows={config['rows']}: only plan and preview take it; a run over the first rows is limit={config['rows']}"
+        )
     place = folder(config["output"])
     started = time.monotonic()
     refuse_strangers(place, config["output"])
@@ -77,54 +80,6 @@ def _storage_trouble(output: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunStopped(f"output={output}: {error}; mend that and run the same command again") from error
-
-
-def refuse_strangers(place: Folder, output: str) -> None:
-    """Refuse a folder that holds something and is no run's, before anything is written to it."""
-    present = [*place.names(), *place.folders()]
-    strangers = [name for name in present if name != "lease"]
-    if strangers and "manifest.json" not in present:
-        shown = ", ".join(strangers[:3])
-        raise UserError(f"output={output}: the folder holds {shown}, which no run wrote; choose another output")
-
-
-def settle_input(place: Folder, config: Mapping[str, Any]) -> Manifest:
-    """The run's manifest: frozen at the first start, compared by name at every later one."""
-    chosen = {key: config[key] for key in KEYS}
-    try:
-        old = Manifest.from_json(read_record(place, "manifest.json"))
-    except FileNotFoundError:
-        manifest = freeze(config["input"], **chosen)
-        write_record(place, "manifest.json", manifest.to_json())
-        return manifest
-    check(old, config["input"], **chosen)
-    return old
-
-
-def settle_recipe(place: Folder, config: Mapping[str, Any], stages: list[Stage], lease: Lease) -> None:
-    """Record the recipe's stages; refuse another recipe, and unless ``redo=changed``, to leave anything made behind."""
-    name = config["recipe"]["name"]
-    try:
-        old = read_record(place, "stages.json")
-    except FileNotFoundError:
-        old = {"recipe": name, "stages": recorded(stages)}
-    if old["recipe"] != name:
-        raise UserError(
-            f"output={config['output']} holds a run of recipe {old['recipe']!r}, not {name!r}; choose another"
-        )
-    changes = changed_stages(old["stages"], stages)
-    current = {stage.fingerprint for stage in stages}
-    made = any(committed(r.folder) for r in stage_records(place) if r.fingerprint not in current) if changes else False
-    if made and config["redo"] != "changed":
-        raise UserError(
-            f"output={config['output']}: settings that decide what the data is have changed. To be redone:\n  "
-            + "\n  ".join(changes)
-            + "\nAdd redo=changed to redo them (the earlier results stay in stages/ until you delete them), "
-            "or choose another output."
-        )
-    lease.check()
-    write_record(place, "stages.json", {"recipe": name, "stages": recorded(stages)})
-    write_record(place, "config.yaml", dict(config))
 
 
 class Night:
@@ -170,7 +125,7 @@ class Night:
         entries = entries_of(self._place, target)
         if pending(plan, entries):
             self._progress.say("seeds: reading the input")
-            self._connect()
+            self._ready_pool(load=False)  # an engine that has no place here is refused before anything is read
             rows = plan.shards[0].rows
             for text in cluster.stream(ingest, manifest.to_json(), target.url, stage.fingerprint, rows):
                 entry = Entry.from_json(text)
@@ -185,10 +140,14 @@ class Night:
         shard_rows = io["shard_rows"] if stage.kind == "flow" else io["bulk_rows"]
         target, plan = settle_plan(self._place.sub("stages"), stage, source, shard_rows)
         entries = entries_of(self._place, target)
-        if self._config["retry"] == "failed":
-            plan, rows = settle_retries(target, plan, source.folder, entries, shard_rows)
-            if rows:
-                self._progress.say(f"{stage.name}: retrying {rows:,} failed rows")
+        retrying, retried = self._config["retry"] == "failed", 0
+        if retrying:
+            plan, retried = settle_retries(target, plan, source.folder, entries, shard_rows)
+            if retried:
+                self._progress.say(f"{stage.name}: retrying {retried:,} failed rows")
+        # A start that retries them gives failed rows another chance; any other counts them from the beginning.
+        limit = FailureLimit(self._config["max_failed"], () if retrying else entries.values())
+        limit.check()
         left = pending(plan, entries)
         if left:
             self._progress.begin(stage.name, sum(s.rows for s in plan.shards), list(entries.values()))
@@ -196,12 +155,16 @@ class Night:
             if stage.kind == "dedup":
                 self._decide(stage, target, source)
             job = Job(self._place.url, stage, base(source.folder), base(target), self._config)
-            limit = FailureLimit(self._config["max_failed"])
             for wave in waves(left, io["wave_shards"]):
                 self._wave(pool, job, wave, entries, limit)
                 write_cache(self._place, target, entries)
                 self._stop_if_asked()
-        return self._finished(stage, target, entries)
+        dataset = self._finished(stage, target, entries)
+        done = self.made[stage.name][2].values()
+        if retried:
+            self._progress.say(f"{stage.name}: of {retried:,} rows {totals(done).rows_failed:,} failed again")
+        FailureLimit(self._config["max_failed"], done).check()
+        return dataset
 
     def _wave(self, pool: Pool, job: Job, wave: Any, entries: dict[int, Entry], limit: FailureLimit) -> None:
         """Have a wave's shards done. Whatever ends the run early lets those under way be finished and committed."""
@@ -217,7 +180,8 @@ class Night:
                     entries[entry.shard] = entry
                     self._tokens += entry.completion_tokens
                     self._progress.add(entry)
-                    found = limit.reached(entry)
+                    limit.add(entry)
+                    found = limit.exceeded()
                 if found is not None and end is None:
                     end = found
                     self._progress.say(f"finishing the shards under way, then stopping: {end}")
@@ -244,8 +208,11 @@ class Night:
         if load:
             begun = time.monotonic()
 
+            engine = self._config["engine"]
+            what = f"waiting for {engine['base_url']}" if engine["kind"] == "endpoint" else "loading the model"
+
             def waiting() -> None:
-                self._progress.waiting(f"loading the model ({time.monotonic() - begun:.0f} s)")
+                self._progress.waiting(f"{what} ({time.monotonic() - begun:.0f} s)")
                 self._stop_if_asked()
 
             self._pool.load(waiting)

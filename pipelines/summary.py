@@ -50,6 +50,7 @@ def summary(
         "model": config["model"]["name"],
         "rows_in": per_stage[first]["rows_in"],
         "rows_accepted": per_stage[last]["items_kept"],
+        "rows_failed": sum(sums["rows_failed"] for sums in per_stage.values()),
         "stages": per_stage,
         "seconds": round(seconds, 1),
         "tokens_per_second": round(tokens_per_second, 1),
@@ -73,8 +74,7 @@ def render(result: Mapping[str, Any]) -> Group:
         f"removed  {result['run']}/removed",
         f"check    nightmill verify {result['run']}",
     ]
-    failed = sum(sums["rows_failed"] for sums in result["stages"].values())
-    if failed:
+    if failed := result["rows_failed"]:
         lines.append(
             f"waiting  {failed:,} failed rows in quarantine; the same command with retry=failed tries them again"
         )
@@ -99,6 +99,11 @@ def losses(sums: Mapping[str, Any]) -> Text:
     lost = {**sums["items_rejected"], **sums["failed"]}
     named = (f"{plain(reason)} {count:,}" for reason, count in sorted(lost.items(), key=lambda r: -r[1]))
     return Text(", ".join(named))
+
+
+def counted(number: int, what: str) -> str:
+    """``1 row``, ``2,000 rows``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def plain(value: object, limit: int = 300) -> str:

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -58,6 +59,9 @@ def sweep(overrides: Sequence[str], run: Callable[[dict[str, Any]], dict[str, An
     outputs = [one for one in overrides if one.startswith("output=")]
     if not outputs:
         raise UserError("output is not set: a sweep needs output=DIR; its points go to DIR/points/000, 001, ...")
+    root = outputs[-1].partition("=")[2]
+    if "://" not in root and (Path(root) / "manifest.json").exists():
+        raise UserError(f"output={root}: a run is there, and a sweep wants a root of its own; choose another output")
     if not any(one.startswith(("hydra/sweeper=", "hydra.sweeper.params")) for one in overrides):
         _check(asked)
     points: list[dict[str, Any]] = []
@@ -71,18 +75,31 @@ def sweep(overrides: Sequence[str], run: Callable[[dict[str, Any]], dict[str, An
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(done)()
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(f"the sweep cannot be made: {error}") from error
-    return {"output": outputs[-1].partition("=")[2], "points": points, "ok": all(point["ok"] for point in points)}
+    return {"output": root, "points": points, "ok": all(point["ok"] for point in points)}
 
 
 def render(result: dict[str, Any]) -> Any:
-    """The points as a table."""
+    """The points as a table, a finished one with its figures."""
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("point", "settings", "ended", "run directory", title=f"sweep {result['output']}")
+    from pipelines.summary import plain
+
+    table = Table(title=f"sweep {result['output']}", title_justify="left")
+    for column in ("point", "settings", "rows in", "accepted", "failed", "tokens/s", "seconds", "ended"):
+        table.add_column(column, justify="left" if column in ("point", "settings", "ended") else "right")
     for point in result["points"]:
         ended = "finished" if point["ok"] else point["error"].splitlines()[0]
-        table.add_row(point["point"], " ".join(point["overrides"]), ended, point["output"])
-    return table
+        table.add_row(point["point"], Text(" ".join(point["overrides"])), *_figures(point), Text(plain(ended)))
+    return Group(table, Text(f"each point is a run: nightmill status {result['output']}/points/000"))
+
+
+def _figures(point: dict[str, Any]) -> Iterator[str]:
+    """What a point came to, as far as its result says."""
+    made = point.get("result", {})
+    for key in ("rows_in", "rows_accepted", "rows_failed", "tokens_per_second", "seconds"):
+        yield f"{made[key]:,}" if key in made else ""
 
 
 def _check(asked: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ FLOORS = (
     {"dedup"},
     {"stages"},
     {"recipe", "summary", "progress", "interrupt", "failures", "face"},
-    {"publish", "compose"},
+    {"publish", "compose", "directory"},
     {"run"},
     {"verbs", "sweep"},
     {"cli"},

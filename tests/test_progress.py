@@ -51,8 +51,8 @@ def test_plain_lines_come_seldom_and_say_what_is_committed_kept_and_left(clock):
     assert shown(console) == [
         "personas: 1,000 rows, 100 committed before",
         "loading the model (21 s)",
-        "personas: 200/1,000 rows committed · 170 kept · 5 failed · 64 answers under way · 400 tokens/s "
-        "· about 80 s left",
+        "personas: 200/1,000 rows committed · 170 kept · 5 failed · 100 more answered · 64 answers under way "
+        "· 400 tokens/s · about 80 s left",
     ]
 
 

@@ -16,6 +16,7 @@ from pipelines.run import run
 from pipelines.store.files import folder
 from pipelines.store.lease import acquire
 from pipelines.store.verify import verify
+from pipelines.verbs.status import status
 
 SIMULATED = ("recipe=text_to_persona", "engine=simulated", "dedup.embedding.encoder=simulated")
 
@@ -221,9 +222,36 @@ def test_a_run_in_which_too_many_rows_fail_stops_and_names_the_error(seeds, tmp_
         start(seeds, tmp_path / "r", "engine.errors=0.9", "max_failed=0.3")
     proof = verify(str(tmp_path / "r"))
     assert (proof["ok"], proof["complete"]) == (True, False)
+    told = status(str(tmp_path / "r"))
+    assert (told["state"], told["reason"][:15]) == ("stopped", "max_failed=0.3:")
+    assert not any("run the same command again" in step for step in told["next"])
+    # The same command again does not pass over what failed, though no row of its own fails.
+    with pytest.raises(RunStopped, match=r"max_failed=0\.3: \d+ of \d+ rows failed"):
+        start(seeds, tmp_path / "r", "engine.errors=0", "max_failed=0.3")
     mended = start(seeds, tmp_path / "r", "engine.errors=0", "max_failed=0.3", "retry=failed")
     assert (mended["stages"]["personas"]["rows_in"], mended["stages"]["personas"]["rows_failed"]) == (300, 0)
     assert verify(str(tmp_path / "r"))["complete"]
+    assert (status(str(tmp_path / "r"))["state"], status(str(tmp_path / "r"))["reason"]) == ("finished", None)
+
+
+def test_a_retry_that_leaves_too_many_failed_does_not_end_the_run(seeds, tmp_path):
+    with pytest.raises(RunStopped, match="max_failed=0.5"):
+        start(seeds, tmp_path / "r", "engine.errors=0.9")
+    with pytest.raises(RunStopped, match="max_failed=0.5"):
+        start(seeds, tmp_path / "r", "engine.errors=0.9", "retry=failed")
+    assert start(seeds, tmp_path / "r", "engine.errors=0.9", "max_failed=1")["rows_failed"] > 150
+
+
+def test_rows_is_refused_and_limit_named(seeds, tmp_path):
+    with pytest.raises(UserError, match=r"rows=5: only plan and preview take it; .* limit=5"):
+        start(seeds, tmp_path / "r", "rows=5")
+    assert not (tmp_path / "r").exists()
+
+
+def test_an_engine_without_a_gpu_is_refused_before_the_input_is_read(seeds, tmp_path):
+    with pytest.raises(UserError, match="engine.device=gpu: the cluster has no GPU"):
+        run(compose(["recipe=text_to_persona", "engine=vllm_gpu", f"input={seeds}", f"output={tmp_path}/r"]))
+    assert not list((tmp_path / "r").glob("stages/*/part-*"))
 
 
 def test_a_retry_that_mends_nothing_decides_nothing_anew(seeds, tmp_path):

@@ -101,6 +101,12 @@ def test_every_point_is_checked_before_the_first_starts() -> None:
     assert not Path("s").exists()
 
 
+def test_a_sweep_into_a_run_is_refused(tmp_path) -> None:
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(UserError, match="a run is there, and a sweep wants a root of its own"):
+        sweep([*BASE, f"output={tmp_path}", "seed=1,2"], Ran())
+
+
 def test_a_sweep_needs_an_output() -> None:
     with pytest.raises(UserError, match="output is not set: a sweep needs output=DIR"):
         sweep([*BASE, "seed=1,2"], Ran())

@@ -164,6 +164,11 @@ def _on_gpus(
     each, gpus = gpus_per_copy(model, engine), sum(nodes)
     spread = each > max(nodes)
     fit = gpus // each if spread else sum(count // each for count in nodes)
+    if engine.replicas == 0 and gpus == 0:
+        raise UserError(
+            f"engine.device=gpu: the cluster has no GPU, and a copy of {model.name} needs {each}; start where Ray sees "
+            "GPUs, use engine=vllm_cpu for a small model or engine=endpoint, or set engine.replicas if GPUs will join"
+        )
     if engine.replicas == 0 and fit == 0:
         raise UserError(
             f"model.tensor_parallel_size={model.tensor_parallel_size}: a copy of {model.name} needs {each} GPUs, and "

@@ -9,7 +9,6 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, fields, is_dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 if TYPE_CHECKING:
@@ -35,6 +34,14 @@ Exit codes: 0 finished, however many rows were rejected or failed; 1 stopped bef
 found something; 2 a mistake in the command line, a setting or the input.
 """
 
+#: Characters of a value in brackets; a longer one is left out.
+LONGEST_SHOWN = 60
+
+BRACKETS = (
+    "In brackets is the value that a run has with what else is on this command line; a recipe brings options of its "
+    "own, so nightmill run recipe=NAME --help shows those."
+)
+
 VALUES = """\
 Values: a path, URL or column name is taken as it stands: input=a,b (1).parquet needs the shell's quotes only.
 input=[a.parquet,b.parquet] is two inputs. Lists are key=[a,b]; with -m, key=a,b runs one point for each value.
@@ -48,63 +55,72 @@ def general(verbs: Mapping[str, Verb]) -> str:
     return GENERAL.format(verbs="\n".join(lines))
 
 
-def of_verb(verb: Verb) -> str:
-    """The page of ``nightmill VERB --help``."""
+def of_verb(verb: Verb, chosen: Mapping[str, Any] | None = None) -> str:
+    """The page of ``nightmill VERB --help``; ``chosen`` is the configuration whose values stand in brackets."""
     parts = [f"usage: nightmill {verb.usage} [--json]", "", verb.summary + "."]
     parts += ["", "Options:", *(_entry(option.flags, option.doc) for option in verb.options)]
     parts.append(_entry("--json", "one JSON object on stdout"))
-    if verb.composes:
-        parts += ["", VALUES.rstrip(), "", *_keys()]
+    if chosen is not None:
+        parts += ["", VALUES.rstrip(), "", *_keys(chosen)]
     parts += ["", "Examples:", *(f"  nightmill {example}" for example in verb.examples)]
     return "\n".join(parts) + "\n"
 
 
-def _keys() -> Iterator[str]:
+def _keys(chosen: Mapping[str, Any]) -> Iterator[str]:
     from pipelines import settings
     from pipelines.face import knobs
     from pipelines.face.groups import GROUPS, options
 
-    schemas: dict[str, dict[str, type]] = {group: {} for group in GROUPS}
-    schemas |= {"recipe": {"every recipe": knobs.RECIPES["plain"], **knobs.RECIPES}, "engine": settings.ENGINES}
     types = get_type_hints(settings.Root)
-    yield "Keys of every recipe:"
-    yield from (_field(field, "") for field in fields(settings.Root) if field.name not in GROUPS)
+    yield from textwrap.wrap(f"Keys. {BRACKETS}", WIDTH)
+    yield from (_field(field, "", chosen) for field in fields(settings.Root) if field.name not in GROUPS)
     for group in GROUPS:
         yield ""
         yield from textwrap.wrap(f"{group}=  {', '.join(options(group))}", WIDTH, subsequent_indent="  ")
-        if not schemas[group]:
-            yield from _fields(types[group], f"{group}.")
-            continue
-        seen: set[str] = set()
-        for name, schema in schemas[group].items():
-            lines = [line for line in _fields(schema, f"{group}.") if line not in seen]
-            if lines:
-                yield f"  {name}:"
-                yield from lines
-            seen.update(lines)
+        values = chosen[group] or {}
+        if group == "recipe":
+            variants = {"every recipe": knobs.RECIPES["plain"], **knobs.RECIPES}
+            yield from _variants("recipe.", variants, dict.fromkeys(variants, values))
+        elif group == "engine":
+            yield from _variants("engine.", settings.ENGINES, {values["kind"]: values})
+        else:
+            yield from _fields(types[group], f"{group}.", values)
 
 
-def _fields(schema: type, at: str) -> Iterator[str]:
+def _variants(at: str, schemas: Mapping[str, type], values: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """The keys of each schema under its name, but for those that one before it has with the same line."""
+    seen: set[str] = set()
+    for name, schema in schemas.items():
+        lines = [line for line in _fields(schema, at, values.get(name, {})) if line not in seen]
+        if lines:
+            yield f"  {name}:"
+            yield from lines
+        seen.update(lines)
+
+
+def _fields(schema: type, at: str, values: Mapping[str, Any]) -> Iterator[str]:
     types = get_type_hints(schema)
     for field in fields(schema):
         inner = types[field.name]
         if isinstance(inner, type) and is_dataclass(inner):
-            yield from _fields(inner, f"{at}{field.name}.")
+            yield from _fields(inner, f"{at}{field.name}.", values.get(field.name, {}))
         else:
-            yield _field(field, at)
+            yield _field(field, at, values)
 
 
-def _field(field: Field[Any], at: str) -> str:
-    return _entry(f"{at}{field.name}", field.metadata["doc"] + _default(field))
+def _field(field: Field[Any], at: str, values: Mapping[str, Any]) -> str:
+    shown = _shown(values.get(field.name, field.default))
+    return _entry(f"{at}{field.name}", field.metadata["doc"] + (f" [{shown}]" if shown else ""))
 
 
-def _default(field: Field[Any]) -> str:
-    value = field.default
-    if value is NO_DEFAULT or value is None or value == "???" or value == "":
+def _shown(value: Any) -> str:
+    """A value in brackets; nothing for one that is not set, or is long."""
+    if value is NO_DEFAULT or value is None or value == "???" or isinstance(value, dict):
         return ""
     if isinstance(value, bool):
-        return f" [{str(value).lower()}]"
-    return f" [{value.value if isinstance(value, Enum) else value}]"
+        return str(value).lower()
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(getattr(value, "value", value))
+    return text if len(text) <= LONGEST_SHOWN else ""
 
 
 def _entry(name: str, doc: str) -> str:

@@ -97,7 +97,7 @@ VERBS: Mapping[str, Verb] = {
         positionals=("RUN",),
     ),
     "verify": Verb(
-        "prove from the files alone that every row and item is accounted for",
+        "prove from the files alone that every row and item is accounted for; an unfinished run is no defect",
         "verify RUN",
         "pipelines.store.verify:verify",
         "pipelines.verbs.verify:render",

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 _STAYS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 #: Seconds between tries to commit, doubling up to this: about a minute in all.
 _LONGEST_WAIT_S = 32.0
+#: Seconds beyond its own limit that an engine gets to say why it did not start.
+_GRACE_S = 15.0
 #: What ``work`` answers for a shard that was not begun because the run drains.
 DRAINED = None
 
@@ -101,7 +103,8 @@ class ShardActor:
         async with self._starting:
             if self._engine is None:
                 made = open_engine(model, engine, seed)
-                await asyncio.wait_for(made.start(), engine["start_timeout_s"])
+                # The engine keeps the limit itself and can say what it waited for; this is for one that hangs.
+                await asyncio.wait_for(made.start(), engine["start_timeout_s"] + _GRACE_S)
                 self._engine = made
         return self._engine
 

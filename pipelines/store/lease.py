@@ -60,12 +60,13 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
-    """The content of a lease file."""
+    """The content of a lease file; ``ended`` is the error that a released one ended with, None where there was none."""
 
     number: int
     owner: Owner
     heartbeat: float
     released: bool = False
+    ended: str | None = None
 
     @staticmethod
     def parse(content: bytes) -> LeaseRecord:
@@ -95,9 +96,11 @@ class Lease:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._done.set()
         self._thread.join()
+        if error is not None:
+            self._record = replace(self._record, ended=str(error) or type(error).__name__)
         # A full disk must not hide the error that ends the run; a dead owner's lease is free anyway.
         with suppress(OSError):
             self._write(released=True)
@@ -146,6 +149,16 @@ def holder(run: Folder) -> LeaseRecord | None:
     if last is None or last.released or last.owner.dead():
         return None
     return last if time.time() - last.heartbeat < EXPIRES_S or last.owner.dead() is False else None
+
+
+def last_end(run: Folder) -> str | None:
+    """Why the last start in a run directory ended before its end; None where it did not, or is under way."""
+    last = _newest(run.sub("lease"))
+    if last is None:
+        return None
+    if not last.released and last.owner.dead():
+        return f"its process (pid {last.owner.pid} on {last.owner.host}) died"
+    return last.ended
 
 
 def _free(run: Folder, last: LeaseRecord) -> str:

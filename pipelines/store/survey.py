@@ -66,8 +66,11 @@ def stage_records(run: Folder) -> list[StageRecord]:
     try:
         recorded = read_record(run, "stages.json")["stages"]
     except FileNotFoundError:
+        points = run.sub("points").folders()
         raise UserError(
-            f"{run.url} holds no run (there is no stages.json); name the folder that `output=` named"
+            f"{run.url} holds a sweep of {len(points)} runs; name one of them, such as {run.url}/points/{min(points)}"
+            if points
+            else f"{run.url} holds no run (there is no stages.json); name the folder that `output=` named"
         ) from None
     if not recorded:
         raise UserError(f"{run.url}/stages.json names no stage; run the command that made it again")

@@ -8,27 +8,23 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import psutil
 
 from pipelines import settings
 from pipelines.engine.resources import GIB, memory_problem, place
-from pipelines.engine.weights import PACKAGED, PREFIX, cache_dir, resolve
+from pipelines.engine.weights import PACKAGED, PREFIX, resolve
 from pipelines.errors import UserError
-from pipelines.store.files import REMOTE, Folder, folder
+from pipelines.verbs.check import Check, checks_of_places
 from pipelines.verbs.known_bad import KNOWN_BAD
 
 #: Packages whose versions are worth seeing, by the kind of engine that needs them.
@@ -40,23 +36,11 @@ _PACKAGES = {
 }
 _PROBE_TIMEOUT_S = 300
 _SERVER_TIMEOUT_S = 10
-#: Bytes below which a disk is called full: shards, their prompts and answers, and Ray's spill all want room.
-_LEAST_DISK = GIB
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at; ``fix`` says what to type or change when it is not ok."""
-
-    name: str
-    ok: bool
-    seen: str
-    fix: str = ""
 
 
 def doctor(config: Mapping[str, Any]) -> dict[str, Any]:
     """Look at everything that the composed ``config`` needs: ``{ok, checks: [{name, ok, seen, fix}]}``."""
-    checks = [*_versions(config), *_engine(config), *_encoder(config), *_input(config), *_output(config)]
+    checks = [*_versions(config), *_engine(config), *_encoder(config), *checks_of_places(config)]
     return {"ok": all(check.ok for check in checks), "checks": [asdict(check) for check in checks]}
 
 
@@ -146,7 +130,8 @@ def _gpus(
             raise UserError(problem)
     except UserError as error:
         return Check("gpus", False, seen, str(error))
-    return Check("gpus", True, f"{seen}; {placement.actors} copies of {model.name}")
+    copies = "1 copy" if placement.actors == 1 else f"{placement.actors} copies"
+    return Check("gpus", True, f"{seen}; {copies} of {model.name}")
 
 
 def _weights(setting: str, weights: str, revision: str | None = None) -> Check:
@@ -203,65 +188,6 @@ def _server(engine: settings.EndpointEngine) -> Check:
     except OSError as error:
         reason = getattr(error, "reason", error)
         return Check("engine.base_url", False, f"{engine.base_url}: {reason}", "start the server, or mend the address")
-
-
-def _input(config: Mapping[str, Any]) -> Iterator[Check]:
-    if config["input"] is None:
-        return
-    from pipelines.store.inputs.find import find
-
-    try:
-        listing = find(config["input"])
-    except UserError as error:
-        yield Check("input", False, str(config["input"]), str(error))
-    else:
-        yield Check("input", True, f"{len(listing.files)} files of {listing.format}")
-
-
-def _output(config: Mapping[str, Any]) -> Iterator[Check]:
-    if config["output"] is None:
-        return
-    output: str = config["output"]
-    if output.startswith((*REMOTE, "hf://")):
-        try:
-            yield _creates(output, folder(output).sub(f".doctor-{uuid.uuid4().hex}"))
-        except UserError as error:
-            yield Check("output", False, output, str(error))
-        return
-    ancestor = Path(output).expanduser().absolute()
-    while not ancestor.exists():
-        ancestor = ancestor.parent
-    try:
-        with tempfile.TemporaryDirectory(prefix=".nightmill-doctor-", dir=ancestor) as scratch:
-            yield _creates(output, folder(scratch))
-    except OSError as error:
-        yield Check("output", False, f"{ancestor}: {error.strerror}", "choose a folder that you may write to")
-        return
-    for name, place_of in (("disk of output", ancestor), ("disk of the model cache", _existing(cache_dir()))):
-        free = shutil.disk_usage(place_of).free
-        fix = "" if free > _LEAST_DISK else f"free some space in {place_of}"
-        yield Check(name, free > _LEAST_DISK, f"{free / GIB:.1f} GiB free in {place_of}", fix)
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path
-
-
-def _creates(output: str, scratch: Folder) -> Check:
-    """Whether a file can be published if and only if it is absent: what a commit rests on."""
-    try:
-        first, second = scratch.create("probe", b"1"), scratch.create("probe", b"2")
-        scratch.remove("probe")
-    except Exception as error:
-        fix = "the place must allow hard links (a disk) or conditional PUTs (an object store), and let you write"
-        return Check("output", False, f"{output}: {type(error).__name__}: {error}", fix)
-    if (first, second) != (True, False):
-        return Check(
-            "output", False, f"{output}: a second writer was not refused", "use a store that refuses If-None-Match"
-        )
-    return Check("output", True, f"{output} can be written, and a second writer is refused")
 
 
 def _probe(code: str, **environment: str) -> Any:

@@ -28,11 +28,13 @@ from pipelines.store.dataset import committed, part_name
 from pipelines.store.files import Folder, folder
 from pipelines.store.record import read_record
 from pipelines.store.survey import finished, survey
-from pipelines.summary import plain
+from pipelines.summary import counted, plain
 from pipelines.verbs.target import Target
 
 #: Endings that make ``to`` one file, by format; the first is that of the files in a folder.
 ENDINGS = {"jsonl": (".jsonl", ".jsonl.gz"), "parquet": (".parquet",)}
+#: Endings that say "a file" without being one of an export's.
+_FILE_ENDINGS = (".csv", ".tsv", ".json", ".txt", ".gz", ".zst", ".arrow", ".feather", ".xlsx", ".zip")
 #: What ``datasets.load_dataset`` calls a format.
 _LOADERS = {"jsonl": "json", "parquet": "parquet"}
 #: Rows that are in memory at once.
@@ -96,6 +98,12 @@ def _refuse(place: Folder, target: Target, format: str) -> None:
     if any(f"{target.url}/".startswith(f"{place.url}/{name}/") for name in _OWN) or target.url == place.url:
         raise UserError(f"--to {target.url}: that folder holds the run's own files; choose another place")
     other = [name for name, ends in ENDINGS.items() if name != format and target.url.endswith(ends)]
+    ending = Path(target.url).suffix
+    if ending in _FILE_ENDINGS and not target.is_file() and not target.url.endswith(ENDINGS[format]):
+        raise UserError(
+            f"--to {target.url}: an export is JSON lines or Parquet, no {ending}; end it in "
+            f"{', '.join(end for ends in ENDINGS.values() for end in ends)}, or name a folder"
+        )
     if other:
         raise UserError(f"--to {target.url} is named as {other[0]} and --format is {format}; make them agree")
 
@@ -213,10 +221,9 @@ def _in_json(value: object) -> str:
 
 def render(result: Mapping[str, Any]) -> Text:
     """One sentence: how many rows lie where."""
-    files = len(result["files"])
     return Text(
         plain(
-            f"{result['rows']:,} rows as {result['format']}, {files:,} file{'s' if files > 1 else ''}: {result['to']}",
+            f"{counted(result['rows'], 'row')} as {result['format']}, {counted(len(result['files']), 'file')}: {result['to']}",
             4000,
         )
     )

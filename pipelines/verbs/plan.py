@@ -19,7 +19,7 @@ from pipelines.stages.stage import Stage
 from pipelines.store.files import folder
 from pipelines.store.ledger import totals
 from pipelines.store.survey import StageNow, survey
-from pipelines.summary import plain
+from pipelines.summary import counted, plain
 from pipelines.verbs.sample import manifest_of, spread_seeds
 from pipelines.verbs.trial import Trial, try_flow
 
@@ -129,14 +129,19 @@ def render(result: Mapping[str, Any]) -> Group:
             f"{stage['shards_committed']:,}" if stage["shards_committed"] else "",
         )
     given, sums = result["input"], result["totals"]
+    asks = any(stage["kind"] == "flow" for stage in result["stages"])
     lines = [
-        f"{result['recipe']} over {result['rows']:,} rows, {result['model']} on {result['engine']}; the input has "
-        f"{given['rows']:,} rows in {given['files']:,} files",
-        f"{sums['calls']:,} calls, about {_about(sums['prompt_tokens']):,} tokens in, at most "
-        f"{sums['completion_tokens_at_most']:,} out",
+        f"{result['recipe']} over {counted(result['rows'], 'row')}"
+        + (f", {result['model']} on {result['engine']}" if asks else ", without a model")
+        + f"; the input has {counted(given['rows'], 'row')} in {counted(given['files'], 'file')}"
     ]
+    if asks:
+        lines.append(
+            f"{sums['calls']:,} calls, about {_about(sums['prompt_tokens']):,} tokens in, at most "
+            f"{sums['completion_tokens_at_most']:,} out"
+        )
     if result["tokens_by"]:
-        lines.append(f"prompts measured on {result['sampled']:,} seeds, by {result['tokens_by']}")
+        lines.append(f"prompts measured on {counted(result['sampled'], 'seed')}, by {result['tokens_by']}")
     lines += [f"note: {note}" for note in result["notes"]]
     return Group(table, Text(plain("\n".join(lines), 10_000)))
 

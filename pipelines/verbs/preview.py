@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import takewhile
 from typing import Any
 
@@ -27,7 +31,7 @@ from pipelines.stages.flow import flow_work
 from pipelines.stages.stage import Stage
 from pipelines.store.commit import Outcome
 from pipelines.store.dataset import Shard
-from pipelines.summary import SIMULATED
+from pipelines.summary import SIMULATED, counted
 from pipelines.verbs.calls import body, call_lines, call_of, heading, json_ready
 from pipelines.verbs.sample import first_seeds, judged, manifest_of
 
@@ -59,12 +63,13 @@ def preview(config: Mapping[str, Any]) -> dict[str, Any]:
         )
     filters = list(takewhile(lambda stage: stage.kind == "filter", stages[flow.number + 1 :]))
     seeds = first_seeds(manifest, config["rows"] or ROWS, stages[: flow.number])
-    outcome, seconds_to_load, seconds = asyncio.run(_through(config, flow, seeds))
+    log.info("asking %s (%s); loading it may take minutes", *_asked(config))
+    with _kept_aside():
+        outcome, seconds_to_load, seconds = asyncio.run(_through(config, flow, seeds))
     return {
         "ok": True,
         "recipe": config["recipe"]["name"],
-        "model": config["model"]["name"],
-        "engine": config["engine"]["kind"],
+        **dict(zip(("model", "engine"), _asked(config), strict=True)),
         "stage": flow.name,
         "filters": [stage.name for stage in filters],
         "rows": _told(seeds, outcome, filters),
@@ -73,13 +78,40 @@ def preview(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _asked(config: Mapping[str, Any]) -> tuple[str, str]:
+    """What answers: the names of model and engine."""
+    return config["model"]["name"], config["engine"]["kind"]
+
+
+@contextmanager
+def _kept_aside() -> Iterator[None]:
+    """Keep what an engine and its processes write out of sight; show it on stderr if they break."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        out = os.dup(1)
+        os.dup2(2, 1)
+        try:
+            yield
+        except Exception:
+            aside.seek(0)
+            os.write(before, aside.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(out, 1)
+            os.dup2(before, 2)
+            os.close(out)
+            os.close(before)
+
+
 async def _through(config: Mapping[str, Any], flow: Stage, seeds: pa.Table) -> tuple[Outcome, float, float]:
     """What becomes of seeds in a flow; seconds to load the engine, and seconds for the rows."""
     settings = {**config, "io": {**config["io"], "keep_calls": True}}
     engine = open_engine(config["model"], config["engine"], config["seed"])
     begun = time.monotonic()
     try:
-        log.info("loading the model")
         await engine.start()
         ready = time.monotonic()
         work = flow_work(settings, flow, engine, asyncio.Semaphore(seeds.num_rows))
@@ -142,7 +174,8 @@ def render(result: Mapping[str, Any]) -> Group:
     kept = sum(item["reason"] is None for row in rows for item in row["items"])
     tokens = sum(call["completion_tokens"] for row in rows for call in row["calls"])
     lines = [
-        f"{len(rows)} rows, {kept} items that {' and '.join([result['stage'], *result['filters']])} would keep",
+        f"{counted(len(rows), 'row')}, {counted(kept, 'item')} that "
+        f"{' and '.join([result['stage'], *result['filters']])} would keep",
         f"{tokens:,} tokens out in {result['seconds']:.1f} s, after {result['seconds_to_load']:.0f} s to load "
         f"{result['model']} ({result['engine']})",
         *([SIMULATED] if result["engine"] == "simulated" else []),

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.store.files import Folder, folder
-from pipelines.store.lease import LeaseRecord, holder
+from pipelines.store.lease import LeaseRecord, holder, last_end
 from pipelines.store.ledger import totals
 from pipelines.store.record import read_record
 from pipelines.store.survey import StageNow, finished, survey
@@ -28,8 +28,9 @@ def status(run: str) -> dict[str, Any]:
 
     Returns:
         ``run``; ``recipe``, ``model``, ``engine``; ``state``: finished, running or stopped; ``driver`` of a running
-        one: host, pid, seconds since its last heartbeat; ``stages``: the ledger's totals per stage, and shards
-        committed and planned (None before that is known); ``quarantine``: failed rows that wait; ``next``: what to do.
+        one: host, pid, seconds since its last heartbeat; ``reason``: why a stopped one stopped, where that is known;
+        ``stages``: the ledger's totals per stage, and shards committed and planned (None before that is known);
+        ``quarantine``: failed rows that wait; ``next``: what to do.
 
     Raises:
         UserError: the folder holds no run.
@@ -41,15 +42,17 @@ def status(run: str) -> dict[str, Any]:
     done = finished(place, stages)
     state = "running" if lease is not None else "finished" if done else "stopped"
     waiting = sum(totals(stage.entries.values()).rows_failed for stage in stages)
+    reason = last_end(place) if state == "stopped" else None
     return {
         "ok": True,
         "run": place.url,
         **_what(place),
         "state": state,
         "driver": _driver(lease),
+        "reason": reason,
         "stages": {stage.record.name: _stage(stage) for stage in stages},
         "quarantine": waiting,
-        "next": _next(place, state, waiting),
+        "next": _next(place, state, waiting, reason or ""),
     }
 
 
@@ -79,11 +82,11 @@ def _stage(stage: StageNow) -> dict[str, Any]:
     }
 
 
-def _next(place: Folder, state: str, waiting: int) -> list[str]:
+def _next(place: Folder, state: str, waiting: int, reason: str) -> list[str]:
     if state == "running":
         return ["it is at work; the first Ctrl-C there drains and commits, and the same command goes on later"]
     steps = []
-    if state == "stopped":
+    if state == "stopped" and not reason.startswith("max_failed="):
         steps.append("run the same command again: it goes on from what is committed")
     if waiting:
         steps.append(f"{waiting:,} failed rows wait in quarantine; the same command with retry=failed tries them again")
@@ -111,7 +114,8 @@ def render(result: Mapping[str, Any]) -> Group:
             f"{tokens:,}" if tokens else "",
             losses(stage),
         )
-    lines = [f"next: {step}" for step in result["next"]]
+    lines = [f"why:  {plain(result['reason'], 2000)}"] if result["reason"] else []
+    lines += [f"next: {step}" for step in result["next"]]
     if result["engine"] == "simulated":
         lines.append(SIMULATED)
     return Group(Text(plain(head, 2000)), table, Text("\n".join(lines)))

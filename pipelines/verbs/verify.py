@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from pipelines.store.verify import verify
-from pipelines.summary import ledger_table, plain
+from pipelines.summary import counted, ledger_table, plain
 
 __all__ = ["render", "verify"]
 
@@ -24,7 +24,7 @@ def render(result: Mapping[str, Any]) -> Group:
 
 def _verdict(result: Mapping[str, Any]) -> str:
     if defects := len(result["defects"]):
-        return f"{result['run']}: {defects:,} defect{'s' if defects > 1 else ''}"
+        return f"{result['run']}: {counted(defects, 'defect')}"
     if result["complete"]:
         return f"{result['run']}: complete; every row in is kept, rejected or failed, and every item kept or rejected"
     pending = f", {result['pending_shards']:,} planned shards are not committed" if result["pending_shards"] else ""

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.errors import RunStopped, UserError
 from pipelines.store.files import folder
-from pipelines.store.lease import EXPIRES_S, Owner, acquire, holder
+from pipelines.store.lease import EXPIRES_S, Owner, acquire, holder, last_end
 
 
 def test_a_lease_that_was_let_go_is_free(tmp_path):
@@ -76,3 +76,14 @@ def test_the_older_driver_learns_that_it_was_replaced(tmp_path):
         run.sub("lease").create("00002.json", record.content())
         with pytest.raises(RunStopped, match="taken over as number 2"):
             old.check()
+
+
+def test_a_lease_that_ends_with_an_error_keeps_it(tmp_path):
+    run = folder(str(tmp_path))
+    with pytest.raises(RunStopped), acquire(run):
+        assert last_end(run) is None
+        raise RunStopped("the disk is full")
+    assert last_end(run) == "the disk is full"
+    with acquire(run):
+        pass
+    assert last_end(run) is None

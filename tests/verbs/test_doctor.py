@@ -9,9 +9,15 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.compose import compose
+from pipelines.directory import settle_input, settle_recipe
+from pipelines.recipe import stages_of
+from pipelines.store.files import folder
+from pipelines.store.lease import acquire
 from pipelines.verbs.doctor import doctor, render
 from pipelines.verbs.known_bad import KNOWN_BAD
 
@@ -141,3 +147,26 @@ def test_versions_that_break_each_other_are_known(changes: dict[str, str], expec
 
 def test_every_known_pair_says_why_and_what_to_type() -> None:
     assert all(bad.reason and bad.fix.startswith("pip ") for bad in KNOWN_BAD)
+
+
+def test_the_column_and_the_run_that_is_there_are_looked_at(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["On lutes"]}), tmp_path / "seeds.parquet")
+    asked = [*SIMULATED, "recipe=text_to_persona", f"input={tmp_path}/seeds.parquet", f"output={tmp_path}/r"]
+    assert checks(*asked)["run directory"]["seen"] == "holds nothing yet"
+    assert "1 row in 1 file of parquet" in checks(*asked)["input"]["seen"]
+    assert "it has text" in checks(*asked, "text_column=txt")["input"]["fix"]
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "diary.txt").write_text("mine")
+    assert "which no run wrote" in checks(*asked)["run directory"]["fix"]
+
+
+def test_a_run_of_other_settings_is_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["On lutes"]}), tmp_path / "seeds.parquet")
+    asked = [*SIMULATED, "recipe=text_to_persona", f"input={tmp_path}/seeds.parquet", f"output={tmp_path}/r"]
+    place = folder(f"{tmp_path}/r")
+    with acquire(place) as lease:
+        manifest = settle_input(place, compose(asked))
+        settle_recipe(place, compose(asked), stages_of(compose(asked), manifest.fingerprint), lease)
+        assert "is running in it" in checks(*asked)["run directory"]["fix"]
+    assert checks(*asked)["run directory"]["seen"] == "holds this run, which goes on"
+    assert "limit: null -> 1" in checks(*asked, "limit=1")["run directory"]["fix"]

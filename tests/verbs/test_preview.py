@@ -1,6 +1,7 @@
 """A preview shows what run would do with the first rows, and writes nothing."""
 
 import json
+import os
 from dataclasses import replace
 
 import pyarrow as pa
@@ -129,3 +130,24 @@ def test_the_ids_and_answers_are_those_of_a_run(config):
     """The same rows, alone or among others, get the same answers: what is previewed is what will be made."""
     few, many = preview(config("rows=1")), preview(config("rows=4"))
     assert many["rows"][0] == few["rows"][0]
+
+
+def test_what_an_engine_writes_is_shown_only_when_it_breaks(config, engines, monkeypatch, capfd):
+    begin = Recorder.start
+
+    async def loud(self):
+        os.write(1, b"a word of the engine's\n")
+        await begin(self)
+
+    monkeypatch.setattr(Recorder, "start", loud)
+    preview(config("rows=1"))
+    assert capfd.readouterr() == ("", "")
+
+    async def breaks(self):
+        await loud(self)
+        raise UserError("no such weights")
+
+    monkeypatch.setattr(Recorder, "start", breaks)
+    with pytest.raises(UserError):
+        preview(config("rows=1"))
+    assert capfd.readouterr() == ("", "a word of the engine's\n")

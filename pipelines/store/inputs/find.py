@@ -100,6 +100,8 @@ def _why_nothing(part: str) -> str:
     path = os.path.abspath(os.path.expanduser(part))
     if os.path.isdir(path):
         return f"the folder holds no file; endings that are read: {SUPPORTED}"
+    if os.path.exists(path):
+        return "neither a file nor a folder; a pipe or a device cannot be read twice, and a run reads its input again"
     parent, name = os.path.split(path)
     near = get_close_matches(name, os.listdir(parent), 1) if os.path.isdir(parent) else []
     return "no such file or folder" + (f"; did you mean {os.path.join(parent, near[0])}?" if near else "")

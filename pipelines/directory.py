@@ -1,0 +1,95 @@
+"""A run directory and the configuration that asks for it: what a first start writes there, and what is refused.
+
+A directory takes one recipe over one input. ``settle_input`` and ``settle_recipe`` are a start's first acts;
+``refuse_others`` says the same refusals without writing anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.errors import UserError
+from pipelines.recipe import changed_stages, recorded, stages_of
+from pipelines.stages.stage import Stage
+from pipelines.store.dataset import committed
+from pipelines.store.files import Folder
+from pipelines.store.lease import Lease, holder
+from pipelines.store.manifest import KEYS, Manifest, check, freeze
+from pipelines.store.record import read_record, write_record
+from pipelines.store.survey import stage_records
+
+
+def refuse_strangers(place: Folder, output: str) -> None:
+    """Refuse a folder that holds something and is no run's, before anything is written to it."""
+    present = [*place.names(), *place.folders()]
+    strangers = [name for name in present if name != "lease"]
+    if "points" in strangers and "manifest.json" not in present:
+        raise UserError(f"output={output}: a sweep is there, one run a point in points/; choose another output")
+    if strangers and "manifest.json" not in present:
+        shown = ", ".join(strangers[:3])
+        raise UserError(f"output={output}: the folder holds {shown}, which no run wrote; choose another output")
+
+
+def settle_input(place: Folder, config: Mapping[str, Any]) -> Manifest:
+    """The run's manifest: frozen at the first start, compared by name at every later one."""
+    old = _checked_input(place, config)
+    if old is None:
+        old = freeze(config["input"], **{key: config[key] for key in KEYS})
+        write_record(place, "manifest.json", old.to_json())
+    return old
+
+
+def settle_recipe(place: Folder, config: Mapping[str, Any], stages: list[Stage], lease: Lease) -> None:
+    """Record the recipe's stages; refuse another recipe, and unless ``redo=changed``, to leave anything made behind."""
+    _check_recipe(place, config, stages)
+    lease.check()
+    write_record(place, "stages.json", {"recipe": config["recipe"]["name"], "stages": recorded(stages)})
+    write_record(place, "config.yaml", dict(config))
+
+
+def refuse_others(place: Folder, config: Mapping[str, Any]) -> bool:
+    """Whether ``place`` holds a run that ``config`` would go on with; False for a place where nothing is yet.
+
+    Raises:
+        UserError: what a start would raise: a stranger's folder, a run at work, another input, recipe or setting.
+    """
+    refuse_strangers(place, config["output"])
+    if (busy := holder(place)) is not None:
+        raise UserError(f"output={config['output']}: pid {busy.owner.pid} on {busy.owner.host} is running in it")
+    manifest = _checked_input(place, config)
+    if manifest is not None:
+        _check_recipe(place, config, stages_of(config, manifest.fingerprint))
+    return manifest is not None
+
+
+def _checked_input(place: Folder, config: Mapping[str, Any]) -> Manifest | None:
+    """The manifest that the directory has, after a look at whether the input is still the same; None without one."""
+    try:
+        old = Manifest.from_json(read_record(place, "manifest.json"))
+    except FileNotFoundError:
+        return None
+    check(old, config["input"], **{key: config[key] for key in KEYS})
+    return old
+
+
+def _check_recipe(place: Folder, config: Mapping[str, Any], stages: list[Stage]) -> None:
+    name = config["recipe"]["name"]
+    try:
+        old = read_record(place, "stages.json")
+    except FileNotFoundError:
+        return
+    if old["recipe"] != name:
+        raise UserError(
+            f"output={config['output']} holds a run of recipe {old['recipe']!r}, not {name!r}; choose another"
+        )
+    changes = changed_stages(old["stages"], stages)
+    current = {stage.fingerprint for stage in stages}
+    made = any(committed(r.folder) for r in stage_records(place) if r.fingerprint not in current) if changes else False
+    if made and config["redo"] != "changed":
+        raise UserError(
+            f"output={config['output']}: settings that decide what the data is have changed. To be redone:\n  "
+            + "\n  ".join(changes)
+            + "\nAdd redo=changed to redo them (the earlier results stay in stages/ until you delete them), "
+            "or choose another output."
+        )
