@@ -223,7 +223,8 @@ def render(result: Mapping[str, Any]) -> Text:
     """One sentence: how many rows lie where."""
     return Text(
         plain(
-            f"{counted(result['rows'], 'row')} as {result['format']}, {counted(len(result['files']), 'file')}: {result['to']}",
+            f"{counted(result['rows'], 'row')} as {result['format']}, "
+            f"{counted(len(result['files']), 'file')}: {result['to']}",
             4000,
         )
     )
