@@ -44,8 +44,9 @@ def settle_recipe(place: Folder, config: Mapping[str, Any], stages: list[Stage],
     """Record the recipe's stages; refuse another recipe, and unless ``redo=changed``, to leave anything made behind."""
     _check_recipe(place, config, stages)
     lease.check()
-    write_record(place, "stages.json", {"recipe": config["recipe"]["name"], "stages": recorded(stages)})
     write_record(place, "config.yaml", dict(config))
+    # Last: a folder with it holds a run.
+    write_record(place, "stages.json", {"recipe": config["recipe"]["name"], "stages": recorded(stages)})
 
 
 def refuse_others(place: Folder, config: Mapping[str, Any]) -> bool:

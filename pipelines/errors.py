@@ -17,6 +17,10 @@ class RunStopped(Exception):
     """The run ended before its end; finished shards are committed and the same command goes on from there."""
 
 
+class Damaged(RunStopped, ValueError):
+    """A file of a run is missing or not as it was written; the message names it, and ``verify`` names all of them."""
+
+
 class Interrupted(RunStopped):
     """The user asked for the end (Ctrl-C); a sweep starts no further point."""
 

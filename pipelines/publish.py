@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from pipelines import __version__
 from pipelines.dedup.found import REMOVED
+from pipelines.errors import Damaged
 from pipelines.rows import digest
 from pipelines.stages.cluster import apart
 from pipelines.store.commit import read_side, to_parquet
@@ -22,6 +23,7 @@ from pipelines.store.dataset import Dataset, part_name, read_part
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import read_entry
 from pipelines.store.record import read_record, write_record
+from pipelines.store.survey import all_there
 from pipelines.summary import SIMULATED, Made, stats
 
 #: Packages whose versions a run records.
@@ -48,13 +50,14 @@ def publish(place: Folder, config: Mapping[str, Any], made: Made) -> None:
         ]
     )
     try:
-        if read_record(place, "metadata.json")["state"] == state:
+        before = read_record(place, "metadata.json")
+        if before["state"] == state and all_there(place, before["files"]):
             return
-    except FileNotFoundError:
-        pass
+    except (FileNotFoundError, Damaged):
+        pass  # not published yet, or to be published again
     rows_per_file = config["io"]["rows_per_file"]
     dedups = [(folder_.url, sorted(found)) for stage, folder_, found in made.values() if stage.kind == "dedup"]
-    apart(gather, place.url, target.url, sorted(entries), dedups, rows_per_file)
+    files = apart(gather, place.url, target.url, sorted(entries), dedups, rows_per_file)
     schema = Dataset.of(target, {part: entry.items_kept for part, entry in entries.items()}).schema
     write_record(place, "stats.json", stats(made))
     place.replace("README.md", card(config, made).encode())
@@ -70,6 +73,7 @@ def publish(place: Folder, config: Mapping[str, Any], made: Made) -> None:
             "engine": config["engine"]["kind"],
             "rows": sum(e.items_kept for e in entries.values()),
             "columns": {field.name: str(field.type) for field in schema},
+            "files": files,
             "stages": {name: base(folder_) for name, (_, folder_, _) in made.items()},
             "packages": dict(_versions()),
             "python": platform.python_version(),
@@ -77,12 +81,16 @@ def publish(place: Folder, config: Mapping[str, Any], made: Made) -> None:
     )
 
 
-def gather(run: str, last: str, parts: list[int], dedups: list[tuple[str, list[int]]], rows_per_file: int) -> None:
-    """Rewrite committed shards as ``data/`` and the rows that dedup removed as ``removed/``."""
+def gather(
+    run: str, last: str, parts: list[int], dedups: list[tuple[str, list[int]]], rows_per_file: int
+) -> dict[str, list[str]]:
+    """Rewrite committed shards as ``data/`` and the rows that dedup removed as ``removed/``; the files of each."""
     place = folder(run)
     source = folder(last)
-    _write(place.sub("data"), (read_part(source, part) for part in parts), rows_per_file)
-    _write(place.sub("removed"), _removed(dedups), rows_per_file)
+    return {
+        "data": _write(place.sub("data"), (read_part(source, part) for part in parts), rows_per_file),
+        "removed": _write(place.sub("removed"), _removed(dedups), rows_per_file),
+    }
 
 
 def _removed(dedups: list[tuple[str, list[int]]]) -> Iterator[pa.Table]:
@@ -95,7 +103,7 @@ def _removed(dedups: list[tuple[str, list[int]]]) -> Iterator[pa.Table]:
                 yield table.select(REMOVED.names).cast(REMOVED)
 
 
-def _write(target: Folder, tables: Iterable[pa.Table], rows_per_file: int) -> None:
+def _write(target: Folder, tables: Iterable[pa.Table], rows_per_file: int) -> list[str]:
     """Tables as files of ``rows_per_file`` rows, at least one; files of an earlier state are deleted."""
     written: list[str] = []
     waiting: list[pa.Table] = []
@@ -114,6 +122,7 @@ def _write(target: Folder, tables: Iterable[pa.Table], rows_per_file: int) -> No
     for name in target.names():
         if name not in written:
             target.remove(name)
+    return written
 
 
 def card(config: Mapping[str, Any], made: Made) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from pipelines.directory import refuse_strangers, settle_input, settle_recipe
-from pipelines.errors import Interrupted, RunStopped, UserError
+from pipelines.errors import Damaged, Interrupted, RunStopped, UserError
 from pipelines.failures import FailureLimit
 from pipelines.interrupt import Interrupt, interruptible
 from pipelines.progress import Progress
@@ -28,7 +28,7 @@ from pipelines.stages.execute import decide_stage, pending, settle_plan, settle_
 from pipelines.stages.ingest import ingest, settle_seeds
 from pipelines.stages.pool import Pool
 from pipelines.stages.stage import Job, Stage
-from pipelines.store.dataset import Dataset
+from pipelines.store.dataset import Dataset, part_name
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.lease import Lease, acquire
 from pipelines.store.ledger import Entry, entries_of, totals, write_cache
@@ -145,6 +145,8 @@ class Night:
             plan, retried = settle_retries(target, plan, source.folder, entries, shard_rows)
             if retried:
                 self._progress.say(f"{stage.name}: retrying {retried:,} failed rows")
+        if strange := sorted(set(entries) - {shard.index for shard in plan.shards}):
+            raise Damaged(f"{target.url}/{part_name(strange[0])} is not in the stage's plan; take it away")
         # A start that retries them gives failed rows another chance; any other counts them from the beginning.
         limit = FailureLimit(self._config["max_failed"], () if retrying else entries.values())
         limit.check()

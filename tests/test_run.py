@@ -15,7 +15,9 @@ from pipelines.errors import RunStopped, UserError
 from pipelines.run import run
 from pipelines.store.files import folder
 from pipelines.store.lease import acquire
+from pipelines.store.record import parsed, record
 from pipelines.store.verify import verify
+from pipelines.verbs.export import export
 from pipelines.verbs.status import status
 
 SIMULATED = ("recipe=text_to_persona", "engine=simulated", "dedup.embedding.encoder=simulated")
@@ -144,9 +146,9 @@ def test_a_plan_that_leaves_rows_out_is_named(finished, tmp_path):
     output = tmp_path / "copy"
     shutil.copytree(finished[0], output)
     [plan] = output.glob("stages/1-*/plan-000.json")
-    content = json.loads(plan.read_text())
+    content = parsed(plan.name, plan.read_bytes())
     content["shards"].pop()
-    plan.write_text(json.dumps(content))
+    plan.write_bytes(record(plan.name, content))
     defects = verify(str(output))["defects"]
     assert any("personas: its plan does not cut part-" in d for d in defects), defects
     assert any("personas: part-00005.parquet is not in the stage's plan" in d for d in defects)
@@ -333,3 +335,51 @@ def test_a_table_of_ones_own_is_deduplicated_whatever_its_columns_are_called(tmp
     assert (told["reason"], told["input_reason"], told["input_similarity"]) == ("duplicate", "mine", 0.5)
     proof = verify(str(output))
     assert (proof["ok"], proof["complete"]) == (True, True), proof["defects"]
+
+
+def damaged(finished, tmp_path):
+    """A copy of the finished run to do harm to."""
+    shutil.copytree(finished[0], tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_a_side_file_that_is_gone_is_named_when_its_rows_are_retried(seeds, tmp_path):
+    start(seeds, tmp_path / "r", "engine.errors=0.2")
+    [one, *_] = sorted(tmp_path.glob("r/stages/1-*/failed/*"))
+    one.unlink()
+    with pytest.raises(RunStopped, match=f"failed/{one.name} is missing"):
+        start(seeds, tmp_path / "r", "retry=failed")
+
+
+def test_a_part_that_is_damaged_is_named_and_made_again_once_it_is_deleted(seeds, finished, tmp_path):
+    output = damaged(finished, tmp_path)
+    [part] = output.glob("stages/1-*/part-00003.parquet")
+    content = part.read_bytes()
+    shutil.rmtree(next(output.glob("stages/2-*")))
+    shutil.rmtree(output / "ledger")
+    middle = len(content) // 3
+    part.write_bytes(content[:middle] + bytes(200) + content[middle + 200 :])
+    with pytest.raises(RunStopped, match=f"{part.name} is damaged .* that is deleted is made again"):
+        start(seeds, output)
+    part.unlink()
+    start(seeds, output)
+    assert [row["id"] for row in rows(output)] == [row["id"] for row in rows(finished[0])]
+    assert verify(str(output))["complete"]
+
+
+def test_a_part_of_no_plan_is_refused(seeds, finished, tmp_path):
+    output = damaged(finished, tmp_path)
+    [part] = output.glob("stages/1-*/part-00003.parquet")
+    shutil.copy(part, part.with_name("part-00009.parquet"))
+    with pytest.raises(RunStopped, match="part-00009.parquet is not in the stage's plan"):
+        start(seeds, output)
+
+
+def test_data_that_is_lost_is_written_again(seeds, finished, tmp_path):
+    output = damaged(finished, tmp_path)
+    shutil.rmtree(output / "data")
+    assert status(str(output))["state"] == "stopped"
+    with pytest.raises(UserError, match="is not finished, or data/ is not complete"):
+        export(str(output))
+    start(seeds, output)
+    assert rows(output) == rows(finished[0])

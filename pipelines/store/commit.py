@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.store.dataset import part_name
+from pipelines.errors import Damaged
+from pipelines.store.dataset import named, part_name
 from pipelines.store.files import Folder
 from pipelines.store.ledger import FOOTER, Entry, SideFile, read_entry
 
@@ -84,7 +85,7 @@ def read_side(stage: Folder, entry: Entry, side: str) -> pa.Table | None:
     """A side table of a committed shard, or None where the shard has none.
 
     Raises:
-        ValueError: the file is missing or is not the one whose checksum the footer carries.
+        Damaged: the file is missing or is not the one whose checksum the footer carries.
     """
     if side not in entry.files:
         return None
@@ -92,9 +93,11 @@ def read_side(stage: Folder, entry: Entry, side: str) -> pa.Table | None:
     try:
         content = stage.sub(side).read(file.name)
     except FileNotFoundError as error:
-        raise ValueError(f"{side}/{file.name} is missing") from error
+        raise Damaged(f"{stage.url}/{side}/{file.name} is missing") from error
     if checksum(content) != file.checksum:
-        raise ValueError(f"{side}/{file.name} does not have the checksum that the footer of shard {entry.shard} names")
+        raise Damaged(
+            f"{stage.url}/{side}/{file.name} has not the checksum that the footer of shard {entry.shard} names"
+        )
     return pq.read_table(io.BytesIO(content))
 
 
@@ -120,15 +123,16 @@ def read_sealed(place: Folder, name: str, columns: Sequence[str] | None = None) 
     """A file that ``to_parquet`` made (or some of its columns), with its footer's key-value pairs as schema metadata.
 
     Raises:
-        ValueError: a byte of it is not as it was written.
+        Damaged: it is missing, or a byte of it is not as it was written.
     """
-    content = place.read(name)
-    parquet = pq.ParquetFile(pa.BufferReader(content))
-    seal = (parquet.metadata.metadata or {}).get(SEAL, b"")
-    before, found, after = content.rpartition(seal) if seal else (b"", b"", b"")
-    if not found or checksum(before, _UNSEALED, after).encode() != seal:
-        raise ValueError("its bytes do not have the checksum that its own footer carries")
-    return parquet.read(columns=list(columns) if columns else None)
+    with named(f"{place.url}/{name}"):
+        content = place.read(name)
+        parquet = pq.ParquetFile(pa.BufferReader(content))
+        seal = (parquet.metadata.metadata or {}).get(SEAL, b"")
+        before, found, after = content.rpartition(seal) if seal else (b"", b"", b"")
+        if not found or checksum(before, _UNSEALED, after).encode() != seal:
+            raise Damaged(f"{place.url}/{name} has not the checksum that its own footer carries")
+        return parquet.read(columns=list(columns) if columns else None)
 
 
 def checksum(*pieces: bytes) -> str:

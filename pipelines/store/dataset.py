@@ -8,9 +8,9 @@ rows 0 to 511 of part 0 of the input.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipelines.errors import Damaged
 from pipelines.store.files import Folder, base
+from pipelines.store.record import parsed, record
 
 _PART = re.compile(r"^part-(\d{5,})\.parquet$")
 _PLAN = re.compile(r"^plan-(\d{3,})\.json$")
+
+
+@contextmanager
+def named(file: str) -> Iterator[None]:
+    """Trouble with what a file holds, or that it is missing, as Damaged; trouble with where it lies stays as it is."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise Damaged(f"{file} is missing") from error
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise Damaged(
+            f"{file} is damaged ({reason}); a part that is deleted is made again by the same command"
+        ) from error
 
 
 def part_name(index: int) -> str:
@@ -95,7 +113,7 @@ class Dataset:
     @property
     def schema(self) -> pa.Schema:
         """Columns of the parts; every part of a stage has the same."""
-        with self.folder.open(part_name(self.parts[0])) as file:
+        with named(f"{self.folder.url}/{part_name(self.parts[0])}"), self.folder.open(part_name(self.parts[0])) as file:
             return pq.read_schema(file).remove_metadata()
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -106,14 +124,14 @@ class Dataset:
 
 def read_part(stage: Folder, part: int, columns: Sequence[str] | None = None) -> pa.Table:
     """A committed part (or some of its columns) as a table; page checksums are verified."""
-    with stage.open(part_name(part)) as file:
+    with named(f"{stage.url}/{part_name(part)}"), stage.open(part_name(part)) as file:
         table = pq.ParquetFile(file, page_checksum_verification=True).read(columns=list(columns) if columns else None)
     return table.replace_schema_metadata(None)
 
 
 def read_slice(stage: Folder, part: int, start: int, stop: int, columns: Sequence[str] | None = None) -> pa.Table:
     """Rows ``start`` to ``stop`` (not included) of a part; only the row groups that hold them are read."""
-    with stage.open(part_name(part)) as file:
+    with named(f"{stage.url}/{part_name(part)}"), stage.open(part_name(part)) as file:
         parquet = pq.ParquetFile(file, page_checksum_verification=True)
         groups: list[int] = []
         first = before = 0
@@ -174,15 +192,17 @@ class Plan:
 
     @staticmethod
     def load(stage: Folder) -> Plan | None:
-        """The plan of a stage that has started, or None."""
+        """The plan of a stage that has started, or None; RunStopped when a file of it is damaged."""
         files = sorted((int(m.group(1)), m.group(0)) for m in map(_PLAN.match, stage.names()) if m)
         if not files:
             return None
         shards: list[Shard] = []
         covered: set[int] = set()
         source = ""
-        for _, name in files:
-            content = json.loads(stage.read(name))
+        for place, (number, name) in enumerate(files):
+            if number != place:
+                raise Damaged(f"{stage.url}/plan-{place:03d}.json is missing; put it back")
+            content = parsed(f"{stage.url}/{name}", stage.read(name))
             source = content["source"]
             shards += [Shard.from_json(s) for s in content["shards"]]
             covered.update(content["covers"])
@@ -197,7 +217,7 @@ class Plan:
             "covers": sorted(covers),
             "shards": [s.to_json() for s in shards],
         }
-        if not stage.create(f"plan-{number:03d}.json", json.dumps(content).encode()):
+        if not stage.create(f"plan-{number:03d}.json", record("plan.json", content)):
             raise FileExistsError(f"{stage.url}/plan-{number:03d}.json was written by another driver")
         plan = Plan.load(stage)
         assert plan is not None  # it was written in the line above

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from pipelines.errors import RunStopped, UserError
+from pipelines.errors import Damaged, RunStopped, UserError
 from pipelines.store.files import Folder
 
 #: Seconds after which a remote owner that shows no heartbeat is taken for dead.
@@ -181,7 +181,13 @@ def _free(run: Folder, last: LeaseRecord) -> str:
 
 def _newest(folder: Folder) -> LeaseRecord | None:
     names = [name for name in folder.names() if _LEASE.match(name)]
-    return LeaseRecord.parse(folder.read(max(names, key=lambda n: int(n[:-5])))) if names else None
+    if not names:
+        return None
+    newest = max(names, key=lambda n: int(n[:-5]))
+    try:
+        return LeaseRecord.parse(folder.read(newest))
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{folder.url}/{newest} is damaged; if nothing runs in this directory, delete it") from error
 
 
 def _machine() -> str:

@@ -192,7 +192,10 @@ def read_cache(run: Folder, stage: Folder) -> dict[int, Entry]:
     """Entries in the cache; {} where it is absent or unreadable (the footers are the truth)."""
     try:
         content = run.sub("ledger").read(f"{base(stage)}.parquet")
+    except FileNotFoundError:
+        return {}
+    try:
         texts = pq.read_table(io.BytesIO(content), columns=["entry"])["entry"].to_pylist()
         return {entry.shard: entry for entry in map(Entry.from_json, texts)}
-    except (FileNotFoundError, ValueError, KeyError, TypeError, pa.ArrowException):
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):  # damaged Parquet is an OSError at times
         return {}

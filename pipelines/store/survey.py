@@ -109,7 +109,7 @@ def survey(run: Folder) -> list[StageNow]:
     for record in stage_records(run):
         try:
             entries = entries_of(run, record.folder)
-        except ValueError as error:
+        except ValueError as error:  # a cache is no proof; a footer is
             raise RunStopped(
                 f"stage {record.name}: a committed shard cannot be read ({error}); nightmill verify {run.url} names it"
             ) from error
@@ -120,7 +120,8 @@ def survey(run: Folder) -> list[StageNow]:
 def finished(run: Folder, stages: list[StageNow]) -> bool:
     """Whether the run has reached its end.
 
-    Every stage is whole and has taken up every shard of the one before, and ``data/`` shows what the last one kept.
+    Every stage is whole and has taken up every shard of the one before, ``data/`` shows what the last one kept, and
+    its files are all there.
     """
     if not complete(stages):
         return False
@@ -128,9 +129,16 @@ def finished(run: Folder, stages: list[StageNow]) -> bool:
         published = read_record(run, "metadata.json")
     except FileNotFoundError:
         return False
+    if not all_there(run, published["files"]):
+        return False
     current = {stage.record.name: base(stage.record.folder) for stage in stages}
     kept = sum(entry.items_kept for entry in stages[-1].entries.values())
     return bool(published["stages"] == current and published["rows"] == kept)
+
+
+def all_there(run: Folder, files: Mapping[str, Iterable[str]]) -> bool:
+    """Whether the files that each of some folders had when it was published are still in it."""
+    return all(set(names) <= set(run.sub(name).names()) for name, names in files.items())
 
 
 def complete(stages: list[StageNow]) -> bool:

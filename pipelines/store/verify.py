@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from itertools import zip_longest
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.errors import RunStopped
 from pipelines.rows import python_rows
 from pipelines.store.commit import SIDES, read_sealed, read_side
 from pipelines.store.dataset import Plan, Shard, committed, part_name, read_shard
@@ -38,11 +40,15 @@ def verify(run: str) -> dict[str, Any]:
         that no footer names (harmless).
     """
     place = folder(run)
-    stages = stage_records(place)
-    defects: list[str] = []
+    defects = list(_damaged_records(place))
     seen: list[StageNow] = []
     leftovers = 0
-    for stage, after in zip(stages, [*stages[1:], None], strict=True):
+    try:
+        stages = stage_records(place)
+    except RunStopped as error:
+        stages = []
+        defects.append(str(error))
+    for stage, after in zip_longest(stages, stages[1:]):
         # What the next stage has taken up was committed, whatever is there now.
         taken_up = after.plan.covered if after is not None and after.plan is not None else frozenset()
         now, left = _check_stage(place, stage, seen[-1] if seen else None, taken_up, defects)
@@ -52,13 +58,30 @@ def verify(run: str) -> dict[str, Any]:
         _check_published(place, seen, defects)
     return {
         "ok": not defects,
-        "complete": finished(place, seen),
+        "complete": not defects and finished(place, seen),
         "run": place.url,
         "defects": defects,
         "stages": {now.record.name: asdict(totals(now.entries.values())) for now in seen},
         "pending_shards": sum((now.planned or 0) - len(now.entries) for now in seen),
         "leftovers": leftovers,
     }
+
+
+def _damaged_records(place: Folder) -> Iterator[str]:
+    """Records that are missing or not as they were written."""
+    present = place.names()
+    if "stages.json" not in present:
+        return  # no run, which is said elsewhere
+    wanted = ["manifest.json", "config.yaml", "stages.json"]
+    if "metadata.json" in present:
+        wanted += ["metadata.json", "stats.json"]
+    for name in wanted:
+        try:
+            read_record(place, name)
+        except FileNotFoundError:
+            yield f"{name} is missing"
+        except RunStopped as error:
+            yield str(error)
 
 
 def _check_stage(
@@ -120,7 +143,10 @@ def _check_stage(
 def _gaps(place: Folder, plan: Plan, before: StageNow | None) -> Iterator[str]:
     """Where a plan's shards leave rows of the input out, or take them twice; retries take rows a second time."""
     if before is None:
-        lengths = {0: read_record(place, "manifest.json")["rows"]}
+        try:
+            lengths = {0: read_record(place, "manifest.json")["rows"]}
+        except (FileNotFoundError, RunStopped):
+            return  # said already
     else:
         for part in sorted(plan.covered - set(before.entries)):
             yield f"its plan covers {part_name(part)} of {before.record.name}, which is not committed"
@@ -220,7 +246,7 @@ def _check_published(place: Folder, seen: list[StageNow], defects: list[str]) ->
         except _DAMAGE as error:
             defects.append(f"{name}/ is damaged: {type(error).__name__}: {error}")
             continue
-        if not same or files != [part_name(number) for number in range(len(files))]:
+        if not same or not files or files != [part_name(number) for number in range(len(files))]:
             defects.append(
                 f"{name}/ holds {there} rows in {len(files)} files, which are not the {decided} that the stages "
                 "decided on; delete metadata.json and run the same command again"

@@ -24,7 +24,7 @@ from rich.text import Text
 
 from pipelines.errors import RunStopped, UserError
 from pipelines.rows import python_rows
-from pipelines.store.dataset import committed, part_name
+from pipelines.store.dataset import committed, named, part_name
 from pipelines.store.files import Folder, folder
 from pipelines.store.record import read_record
 from pipelines.store.survey import finished, survey
@@ -63,7 +63,7 @@ def export(run: str, format: str | None = None, to: str | None = None, no_proven
     """
     place = folder(run)
     if not finished(place, survey(place)):
-        raise UserError(f"{place.url} is not finished, so data/ is not complete; run the same command to its end first")
+        raise UserError(f"{place.url} is not finished, or data/ is not complete; run the same command to its end first")
     format = format or next((name for name, ends in ENDINGS.items() if to and to.endswith(ends)), "jsonl")
     if format not in ENDINGS:
         raise UserError(f"--format {format}: not a format; use one of {', '.join(ENDINGS)}")
@@ -71,6 +71,7 @@ def export(run: str, format: str | None = None, to: str | None = None, no_proven
     _refuse(place, target, format)
     dropped = ("provenance",) if no_provenance else ()
     source = place.sub("data")
+    published = read_record(place, "metadata.json")
     parts = committed(source)
     try:
         with target.scratch() as scratch:
@@ -87,7 +88,7 @@ def export(run: str, format: str | None = None, to: str | None = None, no_proven
         "run": place.url,
         "to": target.url,
         "format": format,
-        "rows": read_record(place, "metadata.json")["rows"],
+        "rows": published["rows"],
         "files": [name for name, _ in files],
         "bytes": sum(size for _, size in files),
     }
@@ -188,7 +189,7 @@ def card(text: str, format: str, dropped: tuple[str, ...]) -> str:
 
 def _write(file: Path, source: Folder, parts: list[int], dropped: tuple[str, ...]) -> None:
     """Stream parts into a file of the format that its ending names."""
-    with source.open(part_name(parts[0])) as opened:
+    with named(f"{source.url}/{part_name(parts[0])}"), source.open(part_name(parts[0])) as opened:
         schema = pq.read_schema(opened).remove_metadata()
     schema = pa.schema([field for field in schema if field.name not in dropped])
     with ExitStack() as stack:
@@ -208,7 +209,7 @@ def _write(file: Path, source: Folder, parts: list[int], dropped: tuple[str, ...
 def _batches(source: Folder, parts: list[int], columns: list[str]) -> Iterator[pa.RecordBatch]:
     """The rows of parts, some at a time."""
     for part in parts:
-        with source.open(part_name(part)) as opened:
+        with named(f"{source.url}/{part_name(part)}"), source.open(part_name(part)) as opened:
             parquet = pq.ParquetFile(opened, page_checksum_verification=True)
             for batch in parquet.iter_batches(_BATCH, columns=columns):
                 yield batch.replace_schema_metadata(None)

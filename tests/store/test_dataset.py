@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.errors import RunStopped
 from pipelines.store.commit import to_parquet
 from pipelines.store.dataset import (
     Dataset,
@@ -94,3 +95,12 @@ def test_a_dataset_gives_its_parts_in_shard_order(tmp_path):
     dataset = Dataset.of(stage, {1: 1, 0: 2})
     assert [table["id"].to_pylist() for table in dataset.batches(["id"])] == [["a", "b"], ["c"]]
     assert (dataset.rows, dataset.schema.names) == (3, ["id", "n"])
+
+
+def test_a_plan_with_a_gap_is_named(tmp_path):
+    stage, source = folder(str(tmp_path / "s")), folder(str(tmp_path / "in"))
+    Plan.extend(stage, source, slice_parts([(0, 10)], 5, 0), [0])
+    Plan.extend(stage, source, slice_parts([(1, 10)], 5, 2), [1])
+    (tmp_path / "s" / "plan-000.json").unlink()
+    with pytest.raises(RunStopped, match="plan-000.json is missing"):
+        Plan.load(stage)

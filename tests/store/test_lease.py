@@ -87,3 +87,14 @@ def test_a_lease_that_ends_with_an_error_keeps_it(tmp_path):
     with acquire(run):
         pass
     assert last_end(run) is None
+
+
+def test_a_damaged_lease_is_named(tmp_path):
+    run = folder(str(tmp_path))
+    with acquire(run):
+        pass
+    [lease] = (tmp_path / "lease").iterdir()
+    lease.write_text(lease.read_text()[:40])
+    for look in (holder, last_end, acquire):
+        with pytest.raises(RunStopped, match="00001.json is damaged; if nothing runs in this directory, delete it"):
+            look(run)

@@ -76,9 +76,23 @@ def test_an_earlier_export_is_replaced_and_its_stale_files_go(begin, tmp_path):
     target = tmp_path / "set"
     export(run.url, to=str(target))
     assert len(list((target / "data").iterdir())) == 3
-    (Path(run.url) / "data" / "part-00002.parquet").unlink()
+    (Path(run.url) / "metadata.json").unlink()
+    run.config["io"]["rows_per_file"] = 3
+    run.go()
     export(run.url, to=str(target))
     assert [path.name for path in sorted((target / "data").iterdir())] == ["part-00000.jsonl", "part-00001.jsonl"]
+
+
+def test_a_file_of_data_that_is_lost_or_damaged_is_named(begin, tmp_path):
+    run = begin([f"maps {n * 3} {n * 4}" for n in "abcde"], rows_per_file=2).go()
+    part = Path(run.url) / "data" / "part-00002.parquet"
+    content = part.read_bytes()
+    part.write_bytes(content[:-20])
+    with pytest.raises(RunStopped, match="part-00002.parquet is damaged"):
+        export(run.url, to=str(tmp_path / "set"))
+    part.unlink()
+    with pytest.raises(UserError, match="data/ is not complete; run the same command to its end first"):
+        export(run.url, to=str(tmp_path / "set"))
 
 
 def test_an_export_that_was_interrupted_is_taken_up_again(run, tmp_path, monkeypatch):

@@ -1,10 +1,13 @@
 """The verdict of ``verify`` is shown with the ledger, and every defect by name."""
 
 import random
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
+from pipelines.errors import UserError
 from pipelines.store.commit import to_parquet
 from pipelines.verbs.verify import render, verify
 
@@ -75,3 +78,39 @@ def test_data_that_another_hand_wrote_is_named(run):
     data.with_name("extra.parquet").write_bytes(sound)
     [defect] = verify(run.url)["defects"]
     assert "data/ holds 6 rows in 2 files, which are not the 3" in defect
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "stages.json", "metadata.json", "stats.json", "config.yaml", "plan"])
+@pytest.mark.parametrize("change", ["altered", "cut", "gone"])
+def test_a_record_that_is_not_as_it_was_written_is_named(run, name, change):
+    [path] = Path(run.url).glob("stages/1-*/plan-000.json") if name == "plan" else [Path(run.url) / name]
+    text = path.read_text()
+    if change == "gone":
+        path.unlink()
+    else:
+        altered = re.sub(r"\d", lambda digit: str(9 - int(digit[0])), text, count=1)
+        path.write_text(altered if change == "altered" else text[: len(text) // 2])
+    if (name, change) == ("stages.json", "gone"):
+        with pytest.raises(UserError, match="holds no run"):
+            verify(run.url)
+        return
+    proof = verify(run.url)
+    if (name, change) == ("metadata.json", "gone"):
+        assert (proof["ok"], proof["complete"]) == (True, False)
+    else:
+        assert not proof["ok"]
+        assert any(path.name in defect for defect in proof["defects"]), proof["defects"]
+
+
+def test_a_damaged_cache_is_no_defect_and_stops_nothing(run):
+    [cache, *_] = sorted((Path(run.url) / "ledger").iterdir())
+    content = cache.read_bytes()
+    for place in range(0, len(content), 97):
+        cache.write_bytes(content[:place] + bytes([content[place] ^ 64]) + content[place + 1 :])
+        assert verify(run.url)["ok"]
+
+
+def test_data_without_a_file_is_a_defect(run):
+    for file in (Path(run.url) / "removed").iterdir():
+        file.unlink()
+    assert any(defect.startswith("removed/") for defect in verify(run.url)["defects"])
