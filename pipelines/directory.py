@@ -14,14 +14,21 @@ from pipelines.recipe import changed_stages, recorded, stages_of
 from pipelines.stages.stage import Stage
 from pipelines.store.dataset import committed
 from pipelines.store.files import Folder
+from pipelines.store.inputs.find import holds
 from pipelines.store.lease import Lease, holder
 from pipelines.store.manifest import KEYS, Manifest, check, freeze
 from pipelines.store.record import read_record, write_record
 from pipelines.store.survey import stage_records
 
 
-def refuse_strangers(place: Folder, output: str) -> None:
-    """Refuse a folder that holds something and is no run's, before anything is written to it."""
+def refuse_place(place: Folder, config: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds something and is no run's, or that the input reads, before anything is written."""
+    output = config["output"]
+    if around := holds(config["input"], output):
+        raise UserError(
+            f"output={output}: lies inside input={around}, so that a run would read its own files; choose a place "
+            "outside, or an input that leaves it out"
+        )
     present = [*place.names(), *place.folders()]
     strangers = [name for name in present if name != "lease"]
     if "points" in strangers and "manifest.json" not in present:
@@ -55,7 +62,7 @@ def refuse_others(place: Folder, config: Mapping[str, Any]) -> bool:
     Raises:
         UserError: what a start would raise: a stranger's folder, a run at work, another input, recipe or setting.
     """
-    refuse_strangers(place, config["output"])
+    refuse_place(place, config)
     if (busy := holder(place)) is not None:
         raise UserError(f"output={config['output']}: pid {busy.owner.pid} on {busy.owner.host} is running in it")
     manifest = _checked_input(place, config)

@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pipelines.directory import refuse_strangers, settle_input, settle_recipe
+from pipelines.directory import refuse_place, settle_input, settle_recipe
 from pipelines.errors import Damaged, Interrupted, RunStopped, UserError
 from pipelines.failures import FailureLimit
 from pipelines.interrupt import Interrupt, interruptible
@@ -54,7 +54,7 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
         )
     place = folder(config["output"])
     started = time.monotonic()
-    refuse_strangers(place, config["output"])
+    refuse_place(place, config)
     with _storage_trouble(config["output"]), acquire(place) as lease, Progress(Console(stderr=True)) as progress:
         if lease.took_over:
             progress.say(lease.took_over)

@@ -112,8 +112,11 @@ def test_the_keys_in_the_help_are_those_of_the_schemas(capsys: pytest.CaptureFix
     [
         ([], "engine.max_num_seqs .*[64]"),
         (["engine=vllm_gpu"], "engine.max_num_seqs .*[256]"),
-        ([], "dedup.minhash.normalise .*[false]"),
-        (["recipe=text_to_persona", "engine=endpoint"], "dedup.minhash.normalise .*[true]"),
+        ([], "dedup.minhash.num_permutations .*[128]"),
+        (
+            ["recipe=text_to_persona", "engine=endpoint"],
+            "dedup.minhash.normalise .*[nfkc, lowercase, strip_punctuation]",
+        ),
         (["recipe=text_to_persona"], "recipe.granularity .*[fine]"),
         (["recipe=none_such", "limit=7"], "limit .*[7]"),
     ],

@@ -1,10 +1,12 @@
 """Compiled kernels from shingle sets to MinHash signatures, and from signatures to the keys of bands.
 
-Signatures are those of datasketch 2.0's default scheme, bit for bit. Sets are given as in ``kernels``: ascending
-hashes in one long array, with the start and the size of each set.
+Signatures are those of datasketch 2.0's schemes affine32 and affine64, bit for bit. Sets are given as in ``kernels``:
+ascending hashes in one long array, with the start and the size of each set.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,8 @@ from numpy.typing import NDArray
 from pipelines.dedup.kernels import FNV_OFFSET, FNV_PRIME, I64, U64, fmix64, kernel
 
 U32 = NDArray[np.uint32]
+#: uint32 for affine32, uint64 for affine64.
+Unsigned = NDArray[Any]
 
 
 @kernel
@@ -25,7 +29,7 @@ def fmix32(h: np.uint32) -> np.uint32:
 
 
 @kernel
-def _sign(hashes: U64, start: int, size: int, a: U32, b: U32, out: U32) -> None:
+def _sign32(hashes: U64, start: int, size: int, a: U32, b: U32, out: U32) -> None:
     """One affine32 signature: the least value of ``a * fmix32(h) + b`` modulo 2^32, for every permutation."""
     for p in range(len(out)):
         out[p] = np.uint32(0xFFFFFFFF)
@@ -36,39 +40,109 @@ def _sign(hashes: U64, start: int, size: int, a: U32, b: U32, out: U32) -> None:
 
 
 @kernel
-def signatures(
-    hashes: U64,
-    starts: I64,
-    sizes: I64,
-    a: U32,
-    b: U32,
-) -> U32:
-    """MinHash signatures, one row a set."""
+def _sign64(hashes: U64, start: int, size: int, a: U64, b: U64, out: U64) -> None:
+    """One affine64 signature: the least value of ``a * fmix64(h) + b`` modulo 2^64, for every permutation."""
+    for p in range(len(out)):
+        out[p] = np.uint64(0xFFFFFFFFFFFFFFFF)
+    for i in range(start, start + size):
+        h = fmix64(hashes[i])
+        for p in range(len(out)):
+            out[p] = min(out[p], a[p] * h + b[p])
+
+
+@kernel
+def signatures32(hashes: U64, starts: I64, sizes: I64, a: U32, b: U32) -> U32:
+    """affine32 signatures, one row a set."""
     out = np.empty((len(starts), len(a)), np.uint32)
     for row in range(len(starts)):
-        _sign(hashes, starts[row], sizes[row], a, b, out[row])
+        _sign32(hashes, starts[row], sizes[row], a, b, out[row])
     return out
 
 
 @kernel
-def band_keys(
-    hashes: U64,
-    starts: I64,
-    sizes: I64,
-    a: U32,
-    b: U32,
-    bands: int,
-) -> U64:
-    """One 64-bit key for every band (first axis) and set (second); only sets that agree in a whole band share one."""
-    width = len(a) // bands
-    out = np.empty((bands, len(starts)), np.uint64)
-    signature = np.empty(len(a), np.uint32)
+def signatures64(hashes: U64, starts: I64, sizes: I64, a: U64, b: U64) -> U64:
+    """affine64 signatures, one row a set."""
+    out = np.empty((len(starts), len(a)), np.uint64)
     for row in range(len(starts)):
-        _sign(hashes, starts[row], sizes[row], a, b, signature)
+        _sign64(hashes, starts[row], sizes[row], a, b, out[row])
+    return out
+
+
+@kernel
+def _fold(signature: Unsigned, begin: int, end: int) -> np.uint64:
+    """The key of one band; 0 is left to sets without a shingle."""
+    key = FNV_OFFSET
+    for p in range(begin, end):
+        key = (key ^ np.uint64(signature[p])) * FNV_PRIME
+        key ^= key >> np.uint64(32)
+    return max(fmix64(key), np.uint64(1))
+
+
+@kernel
+def band_keys32(hashes: U64, starts: I64, sizes: I64, a: U32, b: U32, bands: int, out: U64) -> None:
+    """One key for every band (first axis of ``out``) and set (second); sets that agree in a whole band share one.
+
+    ``len(a) // bands`` permutations make a band; the others are not used. A set without a shingle has key 0.
+    """
+    width = len(a) // bands
+    used = bands * width
+    signature = np.empty(used, np.uint32)
+    for row in range(len(starts)):
+        if sizes[row]:
+            _sign32(hashes, starts[row], sizes[row], a[:used], b[:used], signature)
         for band in range(bands):
-            key = FNV_OFFSET
-            for p in range(band * width, (band + 1) * width):
-                key = (key ^ np.uint64(signature[p])) * FNV_PRIME
-                key ^= key >> np.uint64(32)
-            out[band, row] = fmix64(key)
+            out[band, row] = _fold(signature, band * width, (band + 1) * width) if sizes[row] else np.uint64(0)
+
+
+@kernel
+def band_keys64(hashes: U64, starts: I64, sizes: I64, a: U64, b: U64, bands: int, out: U64) -> None:
+    """As ``band_keys32``, from affine64 signatures."""
+    width = len(a) // bands
+    used = bands * width
+    signature = np.empty(used, np.uint64)
+    for row in range(len(starts)):
+        if sizes[row]:
+            _sign64(hashes, starts[row], sizes[row], a[:used], b[:used], signature)
+        for band in range(bands):
+            out[band, row] = _fold(signature, band * width, (band + 1) * width) if sizes[row] else np.uint64(0)
+
+
+@kernel
+def agreement(signatures: Unsigned, x: int, y: int) -> float:
+    """MinHash's estimate of the Jaccard similarity of two sets: the share of permutations in which they agree."""
+    same = 0
+    for p in range(signatures.shape[1]):
+        same += signatures[x, p] == signatures[y, p]
+    return float(same / signatures.shape[1])
+
+
+@kernel
+def shared(keys: U64, slots: int, seen: NDArray[np.uint8]) -> I64:
+    """Rows whose key another row may have, too: every row of a bucket of two or more, and a few that share a slot.
+
+    ``slots`` is a power of two, ``seen`` two bits a slot, zeroed here. Which rows come by chance depends on all keys,
+    so callers group what is returned by the keys themselves.
+    """
+    seen[:] = 0
+    mask = np.uint64(slots - 1)
+    for row in range(len(keys)):
+        if keys[row]:
+            slot = keys[row] & mask
+            at, bit = slot >> np.uint64(2), np.uint8(2 * (slot & np.uint64(3)))
+            state = (seen[at] >> bit) & np.uint8(3)
+            if state < 2:
+                seen[at] += np.uint8(1) << bit
+    count = 0
+    for row in range(len(keys)):
+        if keys[row]:
+            slot = keys[row] & mask
+            count += (seen[slot >> np.uint64(2)] >> np.uint8(2 * (slot & np.uint64(3)))) & np.uint8(3) == 2
+    out = np.empty(count, np.int64)
+    count = 0
+    for row in range(len(keys)):
+        if keys[row]:
+            slot = keys[row] & mask
+            if (seen[slot >> np.uint64(2)] >> np.uint8(2 * (slot & np.uint64(3)))) & np.uint8(3) == 2:
+                out[count] = row
+                count += 1
     return out

@@ -1,134 +1,172 @@
-"""From what bands propose to verified edges, and from edges to one keeper a cluster.
+"""From buckets of rows that may be alike to verified edges, and from edges to one keeper a cluster.
 
-Rows are positions in order of id, so the keeper of a cluster is its lowest position, and no result depends on the
-order of the input. Every edge was verified against the exact similarity; nothing is joined on a band's word alone.
+Rows are numbered in keeper order (``order.py``), so the keeper of a cluster is its lowest number, and no result depends
+on the order of the input. What a bucket yields depends on its own rows alone: whoever works on it, and beside which
+others, finds the same edges. Nothing is joined on a bucket's word alone.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
-from pipelines.dedup.kernels import I64, U64, ascending, kernel, overlap
+from pipelines.dedup.bands import Unsigned, agreement
+from pipelines.dedup.kernels import I64, U64, ascending, kernel
+from pipelines.dedup.sets import similar
 
 
 @kernel
-def same_sets(prints: U64, order: I64, hashes: U64, starts: I64, sizes: I64) -> I64:
-    """The first row with the same set, for every row; -1 for empty sets. ``order`` sorts ``prints`` stably."""
-    first = np.full(len(order), -1, np.int64)
-    leader = -1
-    for row in order:
-        if sizes[row] == 0:
-            continue
-        if (
-            leader < 0
-            or prints[leader] != prints[row]
-            or sizes[leader] != sizes[row]
-            or overlap(hashes, starts, sizes, leader, row) != sizes[row]
-        ):
-            leader = row
-        first[row] = leader
-    return first
+def alike(hashes: U64, starts: I64, sizes: I64, signatures: Unsigned, x: int, y: int, threshold: float) -> float:
+    """The similarity of two rows, or -1 below the threshold: by signatures where there are any, else by sets."""
+    if len(signatures):
+        estimate = agreement(signatures, x, y)
+        return estimate if estimate >= threshold else -1.0
+    return similar(hashes, starts, sizes, x, y, threshold)
 
 
 @kernel
-def _root(parent: I64, x: int) -> int:
-    while parent[x] != x:
-        parent[x] = parent[parent[x]]
-        x = parent[x]
-    return x
+def bucket_edges(
+    keys: U64, rows: I64, hashes: U64, starts: I64, sizes: I64, signatures: Unsigned, threshold: float
+) -> tuple[I64, int]:
+    """Edges that join the rows of each bucket into its components.
 
-
-@kernel
-def join_band(
-    keys: U64,
-    order: I64,
-    hashes: U64,
-    starts: I64,
-    sizes: I64,
-    threshold: float,
-    parent: I64,
-    edges: I64,
-    count: int,
-) -> tuple[int, int]:
-    """Verify the pairs that one band proposes and add to ``edges`` those that join two components.
-
-    ``order`` sorts ``keys``. A pair already in one component is not looked at: its edge would change nothing. Within a
-    bucket each component is a linked list, so that a row meets a component once and not each of its members: a bucket
-    of a million near-copies costs a million comparisons.
+    ``keys`` are sorted and ``rows`` their rows; equal keys are a bucket. Within one each component is a linked list,
+    so that a row meets a component once and not each of its members: a bucket of a million near-copies costs a million
+    comparisons.
 
     Returns:
-        The number of edges so far, and the number of pairs verified here.
+        The edges, shape (edges, 2), lower row first; and the number of pairs compared.
     """
-    verified = 0
-    following = np.full(len(keys), -1, np.int64)
-    last = np.empty(len(keys), np.int64)
+    edges = np.empty((len(rows), 2), np.int64)
+    count = compared = 0
     begin = 0
-    while begin < len(order):
+    while begin < len(keys):
         end = begin + 1
-        while end < len(order) and keys[order[end]] == keys[order[begin]]:
+        while end < len(keys) and keys[end] == keys[begin]:
             end += 1
-        if end - begin > 1:
-            bucket = order[begin:end]
+        size = end - begin
+        if size > 1:
+            bucket = rows[begin:end].copy()
             ascending(bucket)
-            heads = np.empty(len(bucket), np.int64)
+            following = np.full(size, -1, np.int64)
+            heads = np.empty(size, np.int64)
+            last = np.empty(size, np.int64)
             components = 0
-            for row in bucket:
-                last[row] = row
+            for new in range(size):
                 into = -1
                 c = 0
                 while c < components:
-                    head = heads[c]
-                    joined = _root(parent, head) == _root(parent, row)
-                    member = head
-                    while not joined and member >= 0:
-                        small, large = min(sizes[row], sizes[member]), max(sizes[row], sizes[member])
-                        if small / large >= threshold:
-                            verified += 1
-                            common = overlap(hashes, starts, sizes, row, member)
-                            if common / (small + large - common) >= threshold:
-                                joined = True
-                                edges[count, 0] = member
-                                edges[count, 1] = row
-                                count += 1
-                                low, high = _root(parent, row), _root(parent, member)
-                                parent[max(low, high)] = min(low, high)
+                    member = heads[c]
+                    joined = False
+                    while member >= 0:
+                        compared += 1
+                        if alike(hashes, starts, sizes, signatures, bucket[member], bucket[new], threshold) >= 0:
+                            edges[count, 0] = bucket[member]
+                            edges[count, 1] = bucket[new]
+                            count += 1
+                            joined = True
+                            break
                         member = following[member]
                     if not joined:
                         c += 1
                     elif into < 0:
-                        into = head
-                        following[last[head]] = row
-                        last[head] = row
+                        into = c
+                        following[last[c]] = new
+                        last[c] = new
                         c += 1
                     else:
-                        following[last[into]] = head
-                        last[into] = last[head]
+                        following[last[into]] = heads[c]
+                        last[into] = last[c]
                         components -= 1
                         heads[c] = heads[components]
+                        last[c] = last[components]
                 if into < 0:
-                    heads[components] = row
+                    heads[components] = new
+                    last[components] = new
                     components += 1
-            for row in bucket:
-                following[row] = -1
         begin = end
-    return count, verified
+    return edges[:count].copy(), compared
+
+
+@kernel
+def keep_first(
+    buckets: NDArray[np.int32],
+    count: int,
+    hashes: U64,
+    starts: I64,
+    sizes: I64,
+    signatures: Unsigned,
+    threshold: float,
+) -> tuple[I64, int]:
+    """Greedy, in keeper order: a row goes if one that stays is alike; of several the first is its keeper.
+
+    ``buckets`` has the number of each row's bucket (second axis) in every band (first), -1 for none, below ``count``.
+
+    Returns:
+        The keeper of every row, itself for one that stays; and the number of pairs compared.
+    """
+    bands, rows = buckets.shape
+    first = np.full(count, -1, np.int64)
+    following = np.full((bands, rows), -1, np.int64)
+    asked = np.full(rows, -1, np.int64)
+    keeper = np.arange(rows)
+    compared = 0
+    for row in range(rows):
+        best = row
+        for band in range(bands):
+            if buckets[band, row] < 0:
+                continue
+            member = first[buckets[band, row]]
+            while member >= 0:
+                if asked[member] != row and member < best:
+                    asked[member] = row
+                    compared += 1
+                    if alike(hashes, starts, sizes, signatures, member, row, threshold) >= 0:
+                        best = member
+                member = following[band, member]
+        keeper[row] = best
+        if best == row:
+            for band in range(bands):
+                if buckets[band, row] >= 0:
+                    following[band, row] = first[buckets[band, row]]
+                    first[buckets[band, row]] = row
+    return keeper, compared
+
+
+@kernel
+def numbered(keys: U64, rows: I64, number: int, out: NDArray[np.int32]) -> int:
+    """Number the buckets of one band from ``number`` on and write each row's into ``out``; the next free number."""
+    begin = 0
+    while begin < len(keys):
+        end = begin + 1
+        while end < len(keys) and keys[end] == keys[begin]:
+            end += 1
+        if end - begin > 1:
+            for at in range(begin, end):
+                out[rows[at]] = number
+            number += 1
+        begin = end
+    return number
 
 
 def keepers(rows: int, edges: I64) -> tuple[I64, I64]:
-    """Keeper and neighbour of every row, from the edges (pairs of positions, shape (edges, 2)) that join clusters.
+    """Keeper and neighbour of every row, from the edges (pairs of rows, shape (edges, 2)) that join clusters.
 
     Returns:
-        The lowest position in each row's cluster, and the neighbour one edge nearer to it (shortest way). Both are
-        the row itself where no edge touches it, and for the keeper.
+        The lowest row of each row's cluster, and the neighbour one edge nearer to it (shortest way). Both are the row
+        itself where no edge touches it, and for the keeper.
     """
     keeper, via = np.arange(rows), np.arange(rows)
     if len(edges) == 0:
         return keeper, via
-    members, ends = np.unique(edges, return_inverse=True)
+    # Bands propose a pair again and again: each edge counts once, whoever found it.
+    packed = np.unique((edges[:, 0].astype(np.uint64) << np.uint64(32)) | edges[:, 1].astype(np.uint64))
+    ends = np.stack([packed >> np.uint64(32), packed & np.uint64(0xFFFFFFFF)], axis=1).astype(np.int64)
+    members, places = np.unique(ends, return_inverse=True)
     top = len(members)
-    x, y = ends.reshape(-1, 2).T
+    x, y = places.reshape(-1, 2).T
     _, label = connected_components(_graph(x, y, top), directed=False)
     _, lowest = np.unique(label, return_index=True)
     # One walk reaches all: an extra node is joined to every keeper, and a row's predecessor is its neighbour.

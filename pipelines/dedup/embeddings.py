@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.dedup.encoder import Encode, load
-from pipelines.dedup.found import Found, Source, id_order, removed_table
+from pipelines.dedup.found import Found, Source, removed_table
+from pipelines.dedup.order import id_order
 from pipelines.errors import UserError
 from pipelines.filters.text import strings
 
@@ -143,5 +144,5 @@ def _read(dataset: Source, text_column: str) -> tuple[pa.Array, pa.Array]:
         ids.append(strings(table, "id").cast(pa.string()))
         texts.append(strings(table, text_column).cast(pa.large_string()))
     named = pa.concat_arrays(ids)
-    order = id_order(named)
+    order = pa.array(id_order(named))
     return named.take(order), pa.concat_arrays(texts).take(order)

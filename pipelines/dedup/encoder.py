@@ -39,10 +39,10 @@ def load(encoder: str, batch_size: int) -> Encode:
 
 def simulated(texts: list[str]) -> NDArray[np.float32]:
     """Sums of one pseudo-random vector a word, scaled to length 1 (zero for a text without words)."""
-    from pipelines.dedup.kernels import sign_sums
-    from pipelines.dedup.minhash import shingle
+    from pipelines.dedup.sets import sign_sums
+    from pipelines.dedup.shingles import STEPS, Shingling
 
-    return sign_sums(*shingle(pa.array(texts, pa.string()), normalise=True), SIMULATED_DIMENSIONS)
+    return sign_sums(*Shingling(normalise=STEPS).sets(pa.array(texts, pa.string())), SIMULATED_DIMENSIONS)
 
 
 def _sentence_transformer(encoder: str, batch_size: int) -> Encode:

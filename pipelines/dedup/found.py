@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
-
-from pipelines.errors import UserError
 
 #: One removed row. ``keeper_id`` stays in its place and names the cluster (``cluster_id``). ``similarity`` is to the
 #: keeper, exact; through a chain of neighbours it may be below the threshold. ``via_id`` is the neighbour that tied
@@ -66,22 +63,3 @@ def removed_table(
         },
         schema=REMOVED,
     )
-
-
-def id_order(ids: pa.Array) -> pa.Array:
-    """Positions of the rows in ascending order of id, by which every decision is made.
-
-    Raises:
-        UserError: an id is missing or occurs twice, so that decisions could not name their row.
-    """
-    order = pc.sort_indices(ids)
-    ordered = ids.take(order)
-    if ids.null_count:
-        raise UserError(f"{ids.null_count} rows have no id; give every row one, or leave id_column unset")
-    twice = pc.equal(ordered.slice(1), ordered.slice(0, max(len(ordered) - 1, 0)))
-    if pc.any(twice).as_py():
-        first = ordered[pc.index(twice, True).as_py()].as_py()
-        raise UserError(
-            f"id {first!r} occurs more than once; ids must be unique, so leave id_column unset or mend them"
-        )
-    return order

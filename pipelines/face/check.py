@@ -57,12 +57,10 @@ def _between_keys(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"sampling.max_tokens={longest}: must be below model.context={context}; no prompt fits beside the answer"
     minhash = config["dedup"]["minhash"]
     permutations, bands = minhash["num_permutations"], minhash["bands"]
-    if permutations % bands:
-        whole = [b for b in range(1, permutations + 1) if permutations % b == 0]
-        yield (
-            f"dedup.minhash.bands={bands}: must divide dedup.minhash.num_permutations={permutations}; "
-            f"use {min(whole, key=lambda b: abs(b - bands))}"
-        )
+    if bands is not None and bands > permutations:
+        yield f"dedup.minhash.bands={bands}: must be at most dedup.minhash.num_permutations={permutations}"
+    if config["dedup"]["keep"] == "highest" and not config["dedup"]["score_column"]:
+        yield "dedup.keep=highest: name the column of numbers that decides, dedup.score_column=..."
     engine = config["engine"]
     if engine["kind"] == "simulated" and engine["accepted"] + engine["duplicates"] > 1:
         yield (

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pipelines.settings import NOT_EMPTY, Recipe, at_least, key
+from pipelines.settings import Recipe
+from pipelines.settings.keys import NOT_EMPTY, at_least, key
 
 
 class Granularity(StrEnum):

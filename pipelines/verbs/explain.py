@@ -15,16 +15,13 @@ from rich.text import Text
 from rich.tree import Tree
 
 from pipelines.dedup.found import REMOVED
-from pipelines.rows import RESERVED
+from pipelines.rows import RESERVED, VERDICT
 from pipelines.store.dataset import part_name
 from pipelines.store.files import folder
 from pipelines.store.survey import StageNow, survey
 from pipelines.summary import plain
 from pipelines.verbs.calls import SHOWN, body, call_lines, call_of, heading, json_ready, turn_lines
 from pipelines.verbs.lookup import Home, find, home_of_input, place_in_part, record_of, rows_where, side_rows, takers
-
-#: Columns of a ``rejected/`` file beside the item's own.
-_VERDICT = ("row_id", "reason", "detail", *REMOVED.names)
 
 
 def explain(run: str, row_id: str) -> dict[str, Any]:
@@ -49,7 +46,9 @@ def _row(stages: Sequence[StageNow], home: Home, until: int) -> dict[str, Any]:
     record = record_of(stages, home)
     parents = record.get("parent_ids") or ([record["row_id"]] if "row_id" in record else [])
     made = stage.record.kind == "flow"
-    own = {k: v for k, v in record.items() if k not in (*RESERVED, *(() if home.kept else _VERDICT))}
+    # What a rejected row has beside its own columns; a dedup says more of it.
+    verdict = () if home.kept else (*VERDICT, *(REMOVED.names if stage.record.kind == "dedup" else ()))
+    own = {k: v for k, v in record.items() if k not in (*RESERVED, *verdict)}
     provenance = record.get("provenance") or {}
     return {
         "id": home.id,

@@ -16,7 +16,7 @@ import pytest
 import zstandard
 
 from pipelines.errors import UserError
-from pipelines.store.inputs.find import find
+from pipelines.store.inputs.find import find, holds
 from pipelines.store.inputs.formats import FORMATS, format_of
 from pipelines.store.inputs.source import CHUNK_ROWS, InputFile, content_digest
 
@@ -62,8 +62,7 @@ def test_a_linked_folder_is_followed_once(tmp_path):
     touch(tmp_path / "elsewhere/x.jsonl", tmp_path / "in/a.jsonl")
     (tmp_path / "in/linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "in/round").symlink_to(tmp_path / "in")
-    (tmp_path / "in/b.jsonl").symlink_to(tmp_path / "in/a.jsonl")
-    assert names(str(tmp_path / "in")) == ["a.jsonl", "b.jsonl", "linked/x.jsonl"]
+    assert names(str(tmp_path / "in")) == ["a.jsonl", "linked/x.jsonl"]
 
 
 def test_a_list_keeps_its_order_and_a_glob_is_sorted(tmp_path, monkeypatch):
@@ -399,6 +398,23 @@ def test_invalid_utf8_is_repaired_inside_maps(tmp_path):
     assert [row["m"] for row in rows] == [[("k", "ok")], [("k", "caf\ufffd")]]
 
 
+def test_invalid_utf8_is_repaired_inside_lists_of_any_kind(tmp_path):
+    path = tmp_path / "x.parquet"
+    items = pa.array([b"ok", b"caf\xe9"]).view(pa.string())
+    large = pa.LargeListArray.from_arrays([0, 1, 2], items)
+    fixed = pa.FixedSizeListArray.from_arrays(items, 1)
+    pq.write_table(pa.table({"text": ["a", "b"], "large": large, "fixed": fixed}), path)
+    rows, _ = read(path)
+    assert [(row["large"], row["fixed"]) for row in rows] == [(["ok"], ["ok"]), (["caf\ufffd"], ["caf\ufffd"])]
+
+
+def test_a_file_whose_name_is_not_utf8_is_read(tmp_path):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.parquet")
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "x.parquet")
+    os.rename(tmp_path / "x.parquet", name)
+    assert [row["text"] for row in read(Path(name))[0]] == ["a"]
+
+
 # ---- text files and packing ----------------------------------------------------------------------------------------
 
 
@@ -441,3 +457,49 @@ def test_utf16_is_refused_with_the_way_to_convert_it(tmp_path, name):
     file = file_at(path)
     with pytest.raises(UserError, match="is UTF-16; convert it first: iconv"):
         list(FORMATS[format_of(name)].chunks(file, pa.schema([("text", pa.string())]), "text"))
+
+
+# ---- an output inside the input ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wanted", "output", "held"),
+    [
+        ("data", "data/run", True),
+        ("data", "data", True),
+        ("data", "data2", False),
+        ("data/**/*.parquet", "data/run", True),
+        ("data/*.parquet", "data/run", False),
+        ("data/a.parquet", "data/run", False),
+        (["x.parquet", "data"], "data/deep/run", True),
+        ("s3://bucket/in", "s3://bucket/in/run", True),
+        ("s3://bucket/in", "s3://bucket/run", False),
+        ("link", "data/run", True),
+    ],
+)
+def test_an_output_that_the_input_would_read_is_seen(tmp_path, monkeypatch, wanted, output, held):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    assert bool(holds(wanted, output)) is held
+
+
+def test_views_and_large_strings_inside_lists_and_structs_are_read_as_plain_ones(tmp_path):
+    path = tmp_path / "x.parquet"
+    words = pa.array([["a"], ["b"]], pa.list_(pa.string_view()))
+    nested = pa.array([{"s": "x"}, {"s": "y"}], pa.struct([("s", pa.large_string())]))
+    pq.write_table(pa.table({"text": ["a", "b"], "words": words, "nested": nested}), path)
+    file = file_at(path)
+    assert FORMATS["parquet"].describe(file, None).schema.field("words").type.value_type == pa.string()
+    rows, _ = read(path)
+    assert [(row["words"], row["nested"]) for row in rows] == [(["a"], {"s": "x"}), (["b"], {"s": "y"})]
+
+
+def test_a_file_is_not_read_again_through_a_link(tmp_path):
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "a.parquet")
+    (tmp_path / "z.parquet").symlink_to(tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="a.parquet and .*z.parquet are one file"):
+        find(str(tmp_path))
+    (tmp_path / "a.parquet").unlink()
+    with pytest.raises(UserError, match="z.parquet is a link to nothing"):
+        find(str(tmp_path))

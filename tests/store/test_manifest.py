@@ -49,6 +49,19 @@ def test_a_manifest_survives_json(tmp_path, settings):
     assert manifest.to_json()["columns"] == {"text": "string", "n": "int64", "s": "struct<x: list<element: double>>"}
 
 
+def test_a_map_is_the_same_after_a_trip_through_json(tmp_path):
+    column = pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64()))
+    manifest = freeze(str(parquet(tmp_path / "m.parquet", text=["a"], m=column)), text_column="text")
+    assert Manifest.from_json(json.loads(json.dumps(manifest.to_json()))).fingerprint == manifest.fingerprint
+
+
+def test_a_time_zone_that_is_not_known_makes_no_ids(tmp_path):
+    times = pa.array([0], pa.int64()).cast(pa.timestamp("us", "Mars/Olympus"))
+    path = parquet(tmp_path / "t.parquet", text=["a"], when=times)
+    with pytest.raises(UserError, match="id_columns=when: type timestamp.* makes no ids"):
+        freeze(str(path), text_column="text", id_columns=["text", "when"])
+
+
 def test_the_fingerprint_follows_content_and_settings_and_not_the_place(tmp_path):
     one = freeze(str(parquet(tmp_path / "a.parquet", text=["a"])), text_column="text")
     moved = freeze(str(parquet(tmp_path / "b.parquet", text=["a"])), text_column="text")

@@ -84,7 +84,13 @@ def config_of(output: str, **io: Any) -> dict[str, Any]:
                 "too_short": {"_target_": "pipelines.filters.persona.fewer_words", "column": "persona", "than": 3}
             }
         },
-        "minhash": {"dedup": {"_target_": "pipelines.dedup.minhash.find", "text_column": "persona", "normalise": True}},
+        "minhash": {
+            "dedup": {
+                "_target_": "pipelines.dedup.minhash.find",
+                "text_column": "persona",
+                "normalise": ["lowercase", "strip_punctuation"],
+            }
+        },
     }
     prompt = {"name": "test", "system": "", "templates": {"persona": "Who would {{ relation }} this?\n{{ text }}"}}
     return {

@@ -55,12 +55,32 @@ def find(wanted: str | os.PathLike[str] | Sequence[str]) -> Listing:
     return Listing(tuple(_once(files)), _one_format(files), tuple(ignored))
 
 
+def holds(wanted: str | os.PathLike[str] | Sequence[str], output: str) -> str | None:
+    """The part of an input that would read a run directory at ``output`` too: a folder around it, or a ``**`` glob."""
+    target = _settled(output)
+    for part in [wanted] if isinstance(wanted, (str, os.PathLike)) else wanted:
+        path = _settled(os.fspath(part))
+        base = path.partition("**")[0].rpartition("/")[0] if "**" in path else path
+        if f"{target}/".startswith(f"{base}/") and ("**" in path or is_remote(path) or os.path.isdir(path)):
+            return str(part)
+    return None
+
+
+def _settled(place: str) -> str:
+    """A place as it can be compared: links and relative steps of a path resolved, a URL without its last slash."""
+    if is_remote(place):
+        return place.rstrip("/")
+    return os.path.realpath(os.path.expanduser(place.removeprefix("file://")))
+
+
 def _once(files: list[InputFile]) -> list[InputFile]:
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     for file in files:
-        if file.path in seen:
-            raise UserError(f"input: {file.path} is named twice; its rows would be read twice. Name it once")
-        seen.add(file.path)
+        real = file.path if is_remote(file.path) else os.path.realpath(file.path)
+        before = seen.setdefault(real, file.path)
+        if before is not file.path:
+            again = f"{file.path} is named twice" if before == file.path else f"{before} and {file.path} are one file"
+            raise UserError(f"input: {again}; its rows would be read twice. Name it once")
     return files
 
 
@@ -117,6 +137,9 @@ def _local(part: str) -> list[InputFile]:
         base, pattern = _split(path, os.path.exists)
         names = glob.glob(pattern, root_dir=base, recursive=True)
     paths = [(os.path.join(base, name), name) for name in names]
+    for path, _ in paths:
+        if format_of(path) and not os.path.exists(path):
+            raise UserError(f"input: {path} is a link to nothing; mend it, or take it away")
     return [InputFile(path, name, os.path.getsize(path)) for path, name in paths if os.path.isfile(path)]
 
 

@@ -47,6 +47,10 @@ def _bytes_for_strings(kind: pa.DataType) -> pa.DataType:
         return pa.large_binary()
     if pa.types.is_list(kind):
         return pa.list_(_bytes_for_strings(kind.value_type))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(_bytes_for_strings(kind.value_type))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_bytes_for_strings(kind.value_type), kind.list_size)
     if pa.types.is_map(kind):
         return pa.map_(_bytes_for_strings(kind.key_type), _bytes_for_strings(kind.item_type))
     if pa.types.is_struct(kind):
@@ -61,7 +65,7 @@ def _decoded(value: Any, kind: pa.DataType) -> Any:
         return value.decode("utf-8", "replace")
     if pa.types.is_map(kind):
         return [(_decoded(key, kind.key_type), _decoded(item, kind.item_type)) for key, item in value]
-    if pa.types.is_list(kind):
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return [_decoded(item, kind.value_type) for item in value]
     if pa.types.is_struct(kind):
         return {field.name: _decoded(value[field.name], field.type) for field in kind}

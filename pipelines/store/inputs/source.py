@@ -98,7 +98,10 @@ def filesystem(url: str) -> tuple[Any, str]:
 def open_bytes(path: str, ahead: bool = True) -> pa.NativeFile:
     """A file, seekable, for reading bytes; ``ahead`` fetches more of a remote file than is asked for."""
     if not is_remote(path):
-        return pa.OSFile(path)
+        try:
+            return pa.OSFile(path)
+        except UnicodeEncodeError:  # a name that is not UTF-8
+            return pa.PythonFile(open(path, "rb"), mode="r")
     place, key = filesystem(path)
     cache = "readahead" if ahead else "none"
     return pa.PythonFile(place.open(key, "rb", block_size=8 << 20, cache_type=cache), mode="r")

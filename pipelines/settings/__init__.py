@@ -7,48 +7,21 @@ changing them changes what the data is. Groups marked *runtime* never void finis
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from omegaconf import MISSING
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Which values a key takes beyond its type; null is left to the type."""
-
-    says: str
-    holds: Callable[[Any], bool]
-
-
-def at_least(least: float) -> Rule:
-    """Values from ``least`` up."""
-    return Rule(f"at least {least}", lambda value: value >= least)
-
-
-ABOVE_ZERO = Rule("above 0", lambda value: value > 0)
-SHARE = Rule("from 0 to 1", lambda value: 0 <= value <= 1)
-SHARE_ABOVE_ZERO = Rule("above 0 and at most 1", lambda value: 0 < value <= 1)
-NO_LIMIT_OR_ONE = Rule("-1 or at least 1", lambda value: value == -1 or value >= 1)
-NOT_EMPTY = Rule("not empty", lambda value: value not in ("", []))
-
-
-def only(value: str) -> Rule:
-    """One value: what tells the schemas of a group apart."""
-    return Rule(f"{value!r} and nothing else; choose another option of the group instead", lambda seen: seen == value)
-
-
-def key(doc: str, default: Any = MISSING, rule: Rule | None = None, *, literal: bool = False) -> Any:
-    """A documented configuration key; mutable defaults are copied.
-
-    A ``literal`` key holds a path, a URL or a name: on the command line its value is taken as it stands.
-    """
-    metadata = {"doc": doc, "rule": rule, "literal": literal}
-    if isinstance(default, (list, dict)):
-        return field(default_factory=lambda: type(default)(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
+from pipelines.settings.dedup import Dedup
+from pipelines.settings.keys import (
+    ABOVE_ZERO,
+    NOT_EMPTY,
+    SHARE,
+    SHARE_ABOVE_ZERO,
+    Rule,
+    at_least,
+    key,
+    only,
+)
 
 
 class Dtype(StrEnum):
@@ -188,36 +161,6 @@ class Prompt:
     system: str = key("system turn before every prompt; empty for none (some chat templates refuse one)", "")
     templates: dict[str, str] = key("Jinja templates by name", {})
     tables: dict[str, Any] = key("wordings that templates look up, visible to them by name", {})
-
-
-@dataclass
-class Minhash:
-    """MinHash near-duplicate removal (data)."""
-
-    enabled: bool = key("false skips the stage", True)
-    threshold: float = key("Jaccard similarity of word sets from which a row is a duplicate", 0.9, SHARE_ABOVE_ZERO)
-    num_permutations: int = key("signature size", 128, at_least(1))
-    bands: int = key("bands of the LSH index; 16 x 8 proposes 99.99% of pairs at J = 0.9", 16, at_least(1))
-    ngram: int = key("words per shingle", 1, at_least(1))
-    normalise: bool = key("lowercase, NFKC and strip punctuation before hashing", False)
-
-
-@dataclass
-class Embedding:
-    """Embedding near-duplicate removal (data)."""
-
-    enabled: bool = key("false skips the stage", True)
-    threshold: float = key("cosine similarity above which a row is a duplicate", 0.9, SHARE_ABOVE_ZERO)
-    encoder: str = key("hub id, path, `packaged:NAME` or `simulated`", "packaged:all-minilm-l6-v2", literal=True)
-    batch_size: int = key("texts encoded at once", 64, at_least(1))
-
-
-@dataclass
-class Dedup:
-    """Group ``dedup`` (data): which rows are too like another to keep."""
-
-    minhash: Minhash = field(default_factory=Minhash)
-    embedding: Embedding = field(default_factory=Embedding)
 
 
 @dataclass

@@ -1,0 +1,220 @@
+"""Compiled kernels from texts, as Arrow holds them, to sets of hashed n-grams.
+
+A shingle set is a run of ascending 64-bit hashes in one long array, given by its start and its size. Set operations are
+exact on those hashes (two of 1,000,000 different shingles share one with probability 3e-8).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.dedup.kernels import FNV_OFFSET, FNV_PRIME, I64, SPACE, U8, U64, ascending, fmix64, kernel
+
+
+@kernel
+def _white(text: U8, i: int, end: int) -> int:
+    """Bytes of the white-space character (as in ``str.split``) that starts at ``i``; 0 when none does."""
+    c = text[i]
+    if c <= 0x20:
+        return 1 if c == 0x20 or 0x09 <= c <= 0x0D or 0x1C <= c <= 0x1F else 0
+    if c < 0xC2 or c > 0xE3:
+        return 0
+    if c == 0xC2:
+        return 2 if i + 1 < end and (text[i + 1] == 0x85 or text[i + 1] == 0xA0) else 0
+    if c < 0xE1 or i + 2 >= end:
+        return 0
+    d, e = text[i + 1], text[i + 2]
+    if c == 0xE1:
+        return 3 if d == 0x9A and e == 0x80 else 0
+    if c == 0xE2:
+        if d == 0x80:
+            return 3 if 0x80 <= e <= 0x8A or e == 0xA8 or e == 0xA9 or e == 0xAF else 0
+        return 3 if d == 0x81 and e == 0x9F else 0
+    return 3 if d == 0x80 and e == 0x80 else 0
+
+
+@kernel
+def _words(text: U8, begin: int, end: int, starts: I64, ends: I64) -> int:
+    """Write where each word of ``text[begin:end]`` starts and ends; returns how many there are."""
+    count = 0
+    inside = False
+    i = begin
+    while i < end:
+        white = _white(text, i, end)
+        if white:
+            if inside:
+                ends[count - 1] = i
+                inside = False
+            i += white
+        else:
+            if not inside:
+                starts[count] = i
+                count += 1
+                inside = True
+            i += 1
+    if inside:
+        ends[count - 1] = end
+    return count
+
+
+@kernel
+def _characters(text: U8, begin: int, end: int, starts: I64, ends: I64) -> int:
+    """Write where each code point of ``text[begin:end]`` starts and ends; returns how many there are."""
+    count = 0
+    for i in range(begin, end):
+        if text[i] & 0xC0 != 0x80:
+            if count:
+                ends[count - 1] = i
+            starts[count] = i
+            count += 1
+    if count:
+        ends[count - 1] = end
+    return count
+
+
+@kernel
+def _rotated(x: np.uint32, by: int) -> np.uint32:
+    return np.uint32((x << np.uint32(by)) | (x >> np.uint32(32 - by)))
+
+
+@kernel
+def _sha1_block(state: NDArray[np.uint32], w: NDArray[np.uint32]) -> None:
+    """One block of SHA-1; ``w`` holds its 16 words and room for 64 more."""
+    for t in range(16, 80):
+        w[t] = _rotated(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1)
+    a, b, c, d, e = state[0], state[1], state[2], state[3], state[4]
+    for t in range(80):
+        if t < 20:
+            mixed = np.uint32(((b & c) | (~b & d)) + np.uint32(0x5A827999))
+        elif t < 40:
+            mixed = np.uint32((b ^ c ^ d) + np.uint32(0x6ED9EBA1))
+        elif t < 60:
+            mixed = np.uint32(((b & c) | (b & d) | (c & d)) + np.uint32(0x8F1BBCDC))
+        else:
+            mixed = np.uint32((b ^ c ^ d) + np.uint32(0xCA62C1D6))
+        a, b, c, d, e = np.uint32(_rotated(a, 5) + mixed + e + w[t]), a, _rotated(b, 30), c, d
+    state[0] = np.uint32(state[0] + a)
+    state[1] = np.uint32(state[1] + b)
+    state[2] = np.uint32(state[2] + c)
+    state[3] = np.uint32(state[3] + d)
+    state[4] = np.uint32(state[4] + e)
+
+
+@kernel
+def _sha1(message: U8, size: int, w: NDArray[np.uint32], state: NDArray[np.uint32]) -> np.uint64:
+    """The first 8 bytes of SHA-1 of ``message[:size]``, little-endian: ``datasketch.hashfunc.sha1_hash64``."""
+    state[0], state[1], state[2] = 0x67452301, 0xEFCDAB89, 0x98BADCFE
+    state[3], state[4] = 0x10325476, 0xC3D2E1F0
+    for block in range((size + 72) // 64):
+        for t in range(16):
+            word = np.uint32(0)
+            for byte in range(4):
+                at = 64 * block + 4 * t + byte
+                value = np.uint32(message[at]) if at < size else np.uint32(0x80 if at == size else 0)
+                word = np.uint32((word << np.uint32(8)) | value)
+            w[t] = word
+        if block == (size + 72) // 64 - 1:
+            w[14], w[15] = np.uint32((8 * size) >> 32), np.uint32((8 * size) & 0xFFFFFFFF)
+        _sha1_block(state, w)
+    out = np.uint64(0)
+    for byte in range(8):
+        value = (state[byte // 4] >> np.uint32(24 - 8 * (byte % 4))) & np.uint32(0xFF)
+        out |= np.uint64(value) << np.uint64(8 * byte)
+    return out
+
+
+@kernel
+def _head(values: U64, count: int, size: int) -> U64:
+    """A new array of ``size`` that begins with the first ``count`` values."""
+    head = np.empty(size, np.uint64)
+    for i in range(count):
+        head[i] = values[i]
+    return head
+
+
+@kernel
+def _hashed(text: U8, starts: I64, ends: I64, first: int, n: int) -> np.uint64:
+    """Our 64-bit hash of ``n`` pieces from ``first`` on, joined by one space where they do not touch."""
+    h = FNV_OFFSET
+    for p in range(first, first + n):
+        if p > first and starts[p] != ends[p - 1]:
+            h = (h ^ SPACE) * FNV_PRIME
+        for i in range(starts[p], ends[p]):
+            h = (h ^ np.uint64(text[i])) * FNV_PRIME
+    return fmix64(h)
+
+
+@kernel
+def _joined(text: U8, starts: I64, ends: I64, first: int, n: int, out: U8) -> int:
+    """Write ``n`` pieces from ``first`` on, joined by one space where they do not touch; returns the bytes written."""
+    size = 0
+    for p in range(first, first + n):
+        if p > first and starts[p] != ends[p - 1]:
+            out[size] = 0x20
+            size += 1
+        for i in range(starts[p], ends[p]):
+            out[size] = text[i]
+            size += 1
+    return size
+
+
+@kernel
+def shingle_sets(text: U8, offsets: I64, n: int, characters: bool, sha1: bool) -> tuple[U64, I64]:
+    """Sets of hashed n-grams of the rows ``text[offsets[i]:offsets[i + 1]]``, of words or of ``characters``.
+
+    A row with fewer than n pieces, but any, has one shingle: all of it. Hashes are ours, or of ``sha1``; their low 32
+    bits are the 32-bit forms.
+
+    Returns:
+        All sets after one another, each in ascending order, and the size of each (0 for rows without a piece).
+    """
+    rows = len(offsets) - 1
+    longest = 0
+    for row in range(rows):
+        longest = max(longest, offsets[row + 1] - offsets[row])
+    pieces = longest if characters else longest // 2 + 1
+    starts = np.empty(pieces, np.int64)
+    ends = np.empty(pieces, np.int64)
+    sizes = np.zeros(rows, np.int64)
+    hashes = np.empty(max(1024, (offsets[rows] - offsets[0]) // 5), np.uint64)
+    message = np.empty(longest if sha1 else 0, np.uint8)
+    words = np.empty(80, np.uint32)
+    state = np.empty(5, np.uint32)
+    filled = 0
+    for row in range(rows):
+        begin, end = offsets[row], offsets[row + 1]
+        count = _characters(text, begin, end, starts, ends) if characters else _words(text, begin, end, starts, ends)
+        if count == 0:
+            continue
+        width = min(n, count)
+        shingles = count - width + 1
+        if filled + shingles > len(hashes):
+            hashes = _head(hashes, filled, 2 * (filled + shingles))
+        for s in range(shingles):
+            if sha1:
+                size = _joined(text, starts, ends, s, width, message)
+                hashes[filled + s] = _sha1(message, size, words, state)
+            else:
+                hashes[filled + s] = _hashed(text, starts, ends, s, width)
+        ascending(hashes[filled : filled + shingles])
+        kept = filled
+        for s in range(filled + 1, filled + shingles):
+            if hashes[s] != hashes[kept]:
+                kept += 1
+                hashes[kept] = hashes[s]
+        sizes[row] = kept + 1 - filled
+        filled = kept + 1
+    return _head(hashes, filled, filled), sizes
+
+
+@kernel
+def text_hashes(text: U8, offsets: I64) -> U64:
+    """Our 64-bit hash of each row ``text[offsets[i]:offsets[i + 1]]`` as it stands."""
+    out = np.empty(len(offsets) - 1, np.uint64)
+    for row in range(len(out)):
+        h = FNV_OFFSET
+        for i in range(offsets[row], offsets[row + 1]):
+            h = (h ^ np.uint64(text[i])) * FNV_PRIME
+        out[row] = fmix64(h)
+    return out

@@ -1,0 +1,100 @@
+"""Compiled kernels over shingle sets, given as in ``pieces``: copies, similarities, simulated vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.dedup.kernels import I64, U64, fmix64, kernel
+
+
+@kernel
+def copied(hashes: U64, starts: I64, sizes: I64, rows: I64) -> U64:
+    """The sets of some rows, after one another in a new array."""
+    total = 0
+    for row in rows:
+        total += sizes[row]
+    out = np.empty(total, np.uint64)
+    at = 0
+    for row in rows:
+        for i in range(starts[row], starts[row] + sizes[row]):
+            out[at] = hashes[i]
+            at += 1
+    return out
+
+
+@kernel
+def overlap(hashes: U64, starts: I64, sizes: I64, x: int, y: int) -> int:
+    """Size of the intersection of two sets."""
+    i, j = starts[x], starts[y]
+    i_end, j_end = i + sizes[x], j + sizes[y]
+    common = 0
+    while i < i_end and j < j_end:
+        if hashes[i] == hashes[j]:
+            common += 1
+            i += 1
+            j += 1
+        elif hashes[i] < hashes[j]:
+            i += 1
+        else:
+            j += 1
+    return common
+
+
+@kernel
+def jaccard(hashes: U64, starts: I64, sizes: I64, xs: I64, ys: I64) -> NDArray[np.float64]:
+    """Exact Jaccard similarity of each pair of sets (not both empty)."""
+    out = np.empty(len(xs), np.float64)
+    for k in range(len(xs)):
+        common = overlap(hashes, starts, sizes, xs[k], ys[k])
+        out[k] = common / (sizes[xs[k]] + sizes[ys[k]] - common)
+    return out
+
+
+@kernel
+def sign_sums(hashes: U64, starts: I64, sizes: I64, dimensions: int) -> NDArray[np.float32]:
+    """For each set the sum of its members' vectors of +1 and -1, drawn from their hashes, scaled to length 1."""
+    out = np.zeros((len(starts), dimensions), np.float32)
+    for row in range(len(starts)):
+        for i in range(starts[row], starts[row] + sizes[row]):
+            bits = hashes[i]
+            for d in range(dimensions):
+                if d % 64 == 0:
+                    bits = fmix64(bits + np.uint64(0x9E3779B97F4A7C15))
+                out[row, d] += np.float32(1) if (bits >> np.uint64(d % 64)) & np.uint64(1) else np.float32(-1)
+        squares = np.float32(0)
+        for d in range(dimensions):
+            squares += out[row, d] * out[row, d]
+        if squares > 0:
+            scale = np.float32(1) / np.sqrt(squares)
+            for d in range(dimensions):
+                out[row, d] *= scale
+    return out
+
+
+@kernel
+def similar(hashes: U64, starts: I64, sizes: I64, x: int, y: int, threshold: float) -> float:
+    """The Jaccard similarity of two sets, or -1 where it is below ``threshold``, seen as early as it can be."""
+    small, large = min(sizes[x], sizes[y]), max(sizes[x], sizes[y])
+    if small / large < threshold:
+        return -1.0
+    # J = c / (a + b - c) >= t leaves at most (1 - t) / (1 + t) of a + b unmatched; one more for rounding.
+    spare = int((small + large) * (1 - threshold) / (1 + threshold)) + 1
+    i, j = starts[x], starts[y]
+    i_end, j_end = i + sizes[x], j + sizes[y]
+    common = 0
+    while i < i_end and j < j_end:
+        if hashes[i] == hashes[j]:
+            common += 1
+            i += 1
+            j += 1
+        else:
+            spare -= 1
+            if spare < 0:
+                return -1.0
+            if hashes[i] < hashes[j]:
+                i += 1
+            else:
+                j += 1
+    similarity = common / (small + large - common)
+    return similarity if similarity >= threshold else -1.0

@@ -1,0 +1,108 @@
+"""From texts to shingle sets: what is normalised, what a shingle is, how it is hashed.
+
+``Shingling(ngram=3, unit="character", normalise=("lowercase",)).sets(texts)`` is a ``ShingleSets``. A text with fewer
+pieces than ``ngram``, but any, has one shingle: all of it. A text without any has the empty set, and is like nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipelines.errors import UserError
+
+if TYPE_CHECKING:
+    Ints = NDArray[np.int64]
+
+UNITS = ("word", "character")
+#: What may be done to texts before they are compared, in this order; never to what is kept.
+STEPS = ("nfkc", "lowercase", "strip_punctuation")
+HASHES = ("token", "sha1")
+
+
+def token_hash64(shingle: bytes) -> int:
+    """Our 64-bit hash of a shingle (UTF-8; words joined by one space): FNV-1a, finished by MurmurHash3's fmix64.
+
+    For ``datasketch.MinHash(scheme="affine64", hashfunc=token_hash64)``.
+    """
+    from pipelines.dedup.kernels import FNV_OFFSET, FNV_PRIME
+
+    wide = (1 << 64) - 1
+    h = int(FNV_OFFSET)
+    for byte in shingle:
+        h = (h ^ byte) * int(FNV_PRIME) & wide
+    for multiplier in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        h = (h ^ (h >> 33)) * multiplier & wide
+    return h ^ (h >> 33)
+
+
+def token_hash32(shingle: bytes) -> int:
+    """The low half of ``token_hash64``, for ``datasketch.MinHash(hashfunc=token_hash32)``."""
+    return token_hash64(shingle) & 0xFFFFFFFF
+
+
+class ShingleSets(NamedTuple):
+    """Sets of hashed shingles: set ``i`` is ``hashes[starts[i]:starts[i] + sizes[i]]``, ascending."""
+
+    hashes: NDArray[np.uint64]
+    starts: Ints
+    sizes: Ints
+
+
+@dataclass(frozen=True)
+class Shingling:
+    """How texts become sets.
+
+    Attributes:
+        ngram: words or characters (code points) of a shingle.
+        unit: ``word`` (parted by white space as ``str.split`` does) or ``character``.
+        normalise: steps of STEPS.
+        hash: ``token`` (ours) or ``sha1`` (datasketch's own; slower).
+    """
+
+    ngram: int = 1
+    unit: str = "word"
+    normalise: Sequence[str] = ()
+    hash: str = "token"
+
+    def __post_init__(self) -> None:
+        if self.ngram < 1:
+            raise UserError(f"dedup.minhash.ngram={self.ngram}: a shingle has at least 1 {self.unit}")
+        for key, value, legal in (("unit", self.unit, UNITS), ("hash", self.hash, HASHES)):
+            if value not in legal:
+                raise UserError(f"dedup.minhash.{key}={value}: must be one of {', '.join(legal)}")
+        if unknown := sorted(set(self.normalise) - set(STEPS)):
+            raise UserError(f"dedup.minhash.normalise={unknown[0]}: a step is one of {', '.join(STEPS)}")
+
+    def sets(self, texts: pa.Array) -> ShingleSets:
+        """The shingle set of each text; nulls have the empty one."""
+        from pipelines.dedup.pieces import shingle_sets
+
+        text, bounds = bytes_of(normalised(texts, self.normalise))
+        hashes, sizes = shingle_sets(text, bounds, self.ngram, self.unit == "character", self.hash == "sha1")
+        return ShingleSets(hashes, np.cumsum(sizes) - sizes, sizes)
+
+
+def bytes_of(texts: pa.Array) -> tuple[NDArray[np.uint8], Ints]:
+    """The UTF-8 of texts, after one another, and where each begins and ends; a null is empty."""
+    texts = pc.fill_null(texts, "").cast(pa.large_string())
+    _, offsets, data = texts.buffers()
+    bounds = np.frombuffer(offsets, np.int64, len(texts) + 1, texts.offset * 8)
+    return np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8), bounds
+
+
+def normalised(texts: pa.Array, steps: Sequence[str]) -> pa.Array:
+    """Texts as they are compared."""
+    if "nfkc" in steps:
+        texts = pc.utf8_normalize(texts, form="NFKC")
+    if "lowercase" in steps:
+        texts = pc.utf8_lower(texts)
+    if "strip_punctuation" in steps:
+        texts = pc.replace_substring_regex(texts, r"\p{P}+", "")
+    return texts

@@ -1,0 +1,105 @@
+"""Group ``dedup``: which rows are too like another to keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pipelines.settings.keys import SHARE_ABOVE_ZERO, at_least, key
+
+
+class Unit(StrEnum):
+    """What a shingle is made of."""
+
+    word = "word"
+    character = "character"
+
+
+class Normalise(StrEnum):
+    """What may be done to texts before they are compared."""
+
+    nfkc = "nfkc"
+    lowercase = "lowercase"
+    strip_punctuation = "strip_punctuation"
+
+
+class TokenHash(StrEnum):
+    """How shingles are hashed."""
+
+    token = "token"
+    sha1 = "sha1"
+
+
+class Scheme(StrEnum):
+    """The permutations of datasketch 2.0."""
+
+    affine32 = "affine32"
+    affine64 = "affine64"
+
+
+class Verify(StrEnum):
+    """What candidates are compared by."""
+
+    exact = "exact"
+    estimate = "estimate"
+
+
+class Clusters(StrEnum):
+    """What is one cluster."""
+
+    chains = "chains"
+    star = "star"
+
+
+class Keep(StrEnum):
+    """Which row of a cluster stays."""
+
+    first = "first"
+    longest = "longest"
+    highest = "highest"
+
+
+@dataclass
+class Minhash:
+    """MinHash near-duplicate removal (data)."""
+
+    enabled: bool = key("false skips the stage", True)
+    threshold: float = key("Jaccard similarity of word sets from which a row is a duplicate", 0.9, SHARE_ABOVE_ZERO)
+    num_permutations: int = key("signature size", 128, at_least(1))
+    bands: int | None = key(
+        "bands of the LSH index; null takes as many as the widest that propose 99.9% of the pairs at the threshold "
+        "(at 0.9: 16 of 8, which propose 99.99%)",
+        None,
+        at_least(1),
+    )
+    ngram: int = key("words or characters per shingle; a text of fewer is one shingle", 1, at_least(1))
+    unit: Unit = key("what a shingle is made of: word (parted by white space) or character", Unit.word)
+    normalise: list[Normalise] = key(
+        "done to texts before they are compared, never to what is kept: nfkc, lowercase, strip_punctuation", []
+    )
+    hash: TokenHash = key("token (ours, fast) or sha1 (datasketch's own)", TokenHash.token)
+    scheme: Scheme = key("datasketch's permutations: affine32, or affine64 for very large sets", Scheme.affine32)
+    verify: Verify = key("candidates are compared by their sets (exact) or signatures (estimate)", Verify.exact)
+    clusters: Clusters = key(
+        "chains: what is connected is one cluster; star: a row goes only if a row that stays is alike", Clusters.chains
+    )
+
+
+@dataclass
+class Embedding:
+    """Embedding near-duplicate removal (data)."""
+
+    enabled: bool = key("false skips the stage", True)
+    threshold: float = key("cosine similarity above which a row is a duplicate", 0.9, SHARE_ABOVE_ZERO)
+    encoder: str = key("hub id, path, `packaged:NAME` or `simulated`", "packaged:all-minilm-l6-v2", literal=True)
+    batch_size: int = key("texts encoded at once", 64, at_least(1))
+
+
+@dataclass
+class Dedup:
+    """Group ``dedup`` (data): which rows are too like another to keep."""
+
+    keep: Keep = key("which of them stays: first (lowest id), longest (text) or highest (score_column)", Keep.first)
+    score_column: str | None = key("column of numbers, for keep=highest", None, literal=True)
+    minhash: Minhash = field(default_factory=Minhash)
+    embedding: Embedding = field(default_factory=Embedding)
