@@ -54,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # The reader has seen enough; nothing more is written.
             return 0
+        except OSError as error:
+            code, message = 1, str(error)
         except Exception as error:
             traceback.print_exc()
             code, message = 1, f"{type(error).__name__}: {error}"

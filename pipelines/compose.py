@@ -53,6 +53,7 @@ def compose(overrides: Sequence[str], *, needs: Collection[str] = NEEDS) -> dict
     asked.wrong.extend(broken)
     if not broken and not _missing(config) - set(NEEDS):
         plain = _plain(config)
+        asked.wrong.extend(f"{key}=null: a value is needed{_doc(config, key)}" for key in needs if plain[key] is None)
         asked.wrong.extend(check.mistakes(plain))
         if not asked.wrong:
             return plain
@@ -154,7 +155,7 @@ def _unknown(key: str, config: DictConfig, legal: set[str], *, plus: bool) -> st
 def _doc(config: DictConfig, key: str) -> str:
     """What a key means, in parentheses; empty where no schema says."""
     parent, _, name = key.rpartition(".")
-    schema = OmegaConf.get_type(config, parent) if parent else OmegaConf.get_type(config)
+    schema = OmegaConf.get_type(OmegaConf.select(config, parent) if parent else config)
     if schema is None or not is_dataclass(schema):
         return ""
     doc = next((f.metadata.get("doc") for f in fields(schema) if f.name == name), None)
@@ -192,5 +193,8 @@ def _broken_references(config: DictConfig | ListConfig, at: str = "") -> Iterato
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
-    plain = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True, enum_to_str=True))
+    try:
+        plain = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True, enum_to_str=True))
+    except OmegaConfBaseException as error:
+        raise Mistakes([str(error).splitlines()[0]]) from error
     return plain | {key: None for key in NEEDS if OmegaConf.is_missing(config, key)}

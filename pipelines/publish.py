@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -26,6 +27,8 @@ from pipelines.store.record import read_record, write_record
 from pipelines.store.survey import all_there
 from pipelines.summary import SIMULATED, Made, stats
 
+#: Rows from which a part is a file that a reader is glad of; files copied at once.
+_SENSIBLE_ROWS, _COPIERS = 10_000, 4
 #: Packages whose versions a run records.
 _RECORDED = (
     "ray",
@@ -57,7 +60,8 @@ def publish(place: Folder, config: Mapping[str, Any], made: Made) -> None:
         pass  # not published yet, or to be published again
     rows_per_file = config["io"]["rows_per_file"]
     dedups = [(folder_.url, sorted(found)) for stage, folder_, found in made.values() if stage.kind == "dedup"]
-    files = apart(gather, place.url, target.url, sorted(entries), dedups, rows_per_file)
+    counts = {part: entry.items_kept for part, entry in sorted(entries.items())}
+    files = apart(gather, place.url, target.url, counts, dedups, rows_per_file)
     schema = Dataset.of(target, {part: entry.items_kept for part, entry in entries.items()}).schema
     write_record(place, "stats.json", stats(made))
     place.replace("README.md", card(config, made).encode())
@@ -82,15 +86,24 @@ def publish(place: Folder, config: Mapping[str, Any], made: Made) -> None:
 
 
 def gather(
-    run: str, last: str, parts: list[int], dedups: list[tuple[str, list[int]]], rows_per_file: int
+    run: str, last: str, counts: dict[int, int], dedups: list[tuple[str, list[int]]], rows_per_file: int
 ) -> dict[str, list[str]]:
-    """Rewrite committed shards as ``data/`` and the rows that dedup removed as ``removed/``; the files of each."""
+    """Committed shards (part -> rows) as ``data/`` and the rows that dedup removed as ``removed/``; the files of each.
+
+    Parts of a sensible size are copied as they are; others are written anew, several to a file.
+    """
     place = folder(run)
-    source = folder(last)
-    return {
-        "data": _write(place.sub("data"), (read_part(source, part) for part in parts), rows_per_file),
-        "removed": _write(place.sub("removed"), _removed(dedups), rows_per_file),
-    }
+    source, data = folder(last), place.sub("data")
+    parts = [part for part, rows in counts.items() if rows] or list(counts)[:1]
+    rows = sum(counts.values())
+    if max(counts.values()) <= rows_per_file and (len(parts) == 1 or rows >= _SENSIBLE_ROWS * len(parts)):
+        with ThreadPoolExecutor(_COPIERS) as pool:
+            names = [part_name(number) for number in range(len(parts))]
+            list(pool.map(lambda part, name: data.replace(name, source.read(part_name(part))), parts, names))
+        _only(data, names)
+    else:
+        names = _write(data, (read_part(source, part) for part in counts), rows_per_file)
+    return {"data": names, "removed": _write(place.sub("removed"), _removed(dedups), rows_per_file)}
 
 
 def _removed(dedups: list[tuple[str, list[int]]]) -> Iterator[pa.Table]:
@@ -119,10 +132,14 @@ def _write(target: Folder, tables: Iterable[pa.Table], rows_per_file: int) -> li
             flush(whole.slice(0, rows_per_file))
             waiting = [whole.slice(rows_per_file)] if rows > rows_per_file else []
     flush(pa.concat_tables(waiting))
-    for name in target.names():
-        if name not in written:
-            target.remove(name)
+    _only(target, written)
     return written
+
+
+def _only(target: Folder, names: list[str]) -> None:
+    """Delete the files of an earlier state."""
+    for name in set(target.names()) - set(names):
+        target.remove(name)
 
 
 def card(config: Mapping[str, Any], made: Made) -> str:

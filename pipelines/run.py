@@ -101,6 +101,7 @@ class Night:
         self._pool: Pool | None = None
         self._connected = False
         self._tokens, self._generating = 0, 0.0
+        self._bulk_rows = 0
 
     @property
     def tokens_per_second(self) -> float:
@@ -121,7 +122,8 @@ class Night:
     def seeds(self, stage: Stage, manifest: Manifest) -> Dataset:
         """The seeds stage: read the input once, give ids, commit."""
         target = self._place.sub("stages").sub(stage.folder())
-        plan = settle_seeds(target, manifest.rows, self._config["io"]["bulk_rows"])
+        self._bulk_rows = self._config["io"]["bulk_rows"] or manifest.bulk_rows
+        plan = settle_seeds(target, manifest.rows, self._bulk_rows)
         entries = entries_of(self._place, target)
         if pending(plan, entries):
             self._progress.say("seeds: reading the input")
@@ -137,7 +139,7 @@ class Night:
         """Any other stage: plan, decide if it must, hand out the shards that are not committed."""
         self._lease.check()
         io = self._config["io"]
-        shard_rows = io["shard_rows"] if stage.kind == "flow" else io["bulk_rows"]
+        shard_rows = io["shard_rows"] if stage.kind == "flow" else self._bulk_rows
         target, plan = settle_plan(self._place.sub("stages"), stage, source, shard_rows)
         entries = entries_of(self._place, target)
         retrying, retried = self._config["retry"] == "failed", 0

@@ -79,6 +79,10 @@ def test_a_key_that_does_not_exist_is_answered_with_the_nearest_that_do(override
     [
         ("limit=abc", "limit=abc: Value 'abc' of type 'str' could not be converted to Integer"),
         ("limit=1.5", "limit=1.5: Value '1.5' of type 'float' could not be converted to Integer"),
+        ("dedup.minhash.ngram=abc", "dedup.minhash.ngram=abc: Value 'abc' of type 'str' could not be converted"),
+        ("input=null", "input=null: a value is needed (seeds: a path"),
+        ("text_column=${model.nothing}", "text_column"),
+        ("+recipe.stages.x={flow:{_target_:os.system}}", "recipe.stages.x.columns is missing"),
         ("limit=true", "limit=True: Value 'True' of type 'bool' could not be converted to Integer"),
         ("sampling.stop=END", "sampling.stop=END:"),
         ("dedup.minhash=3", "dedup.minhash=3:"),
@@ -109,6 +113,7 @@ def test_a_value_of_the_wrong_type_is_refused(override: str, expected: str) -> N
         ("engine.kind=endpoint", "choose another option of the group"),
         ("input=", "input=: must be not empty"),
         ("sampling.max_tokens=2048", "must be below model.context=2048"),
+        ("dedup.keep=highest", "dedup.keep=highest: name the column of numbers that decides, dedup.score_column="),
         ("dedup.minhash.bands=129", "must be at most dedup.minhash.num_permutations=128"),
     ],
 )

@@ -24,7 +24,7 @@ CHUNK = 32_768
 
 @dataclass
 class Scanned:
-    """A dataset as it is compared, in chunks in its order: ids with their hashes, shingle sets, keys of bands, scores."""
+    """A dataset as it is compared, in chunks in its order: ids, hashes of them, shingle sets, keys of bands, scores."""
 
     ids: list[pa.Array]
     prints: list[Keys]

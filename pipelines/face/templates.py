@@ -58,7 +58,10 @@ def _renders(function: Callable[..., Any]) -> dict[str, set[str] | None]:
 
     The fields are None where a call passes ``**`` and they cannot be read.
     """
-    module = ast.parse(inspect.getsource(inspect.getmodule(function) or function))
+    try:
+        module = ast.parse(inspect.getsource(inspect.getmodule(function) or function))
+    except (TypeError, OSError):  # no Python source: nothing of it is known
+        return {}
     bodies = {node.name: node for node in module.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
     reached: set[str] = set()
     ahead = [function.__name__]

@@ -183,7 +183,11 @@ class Io:
         None,
         at_least(1),
     )
-    bulk_rows: int = key("rows a shard of stages that ask no model (seeds, filters, dedup)", 16384, at_least(1))
+    bulk_rows: int | None = key(
+        "rows a shard of stages that ask no model (seeds, filters, dedup); null: what about 32 MiB of input hold",
+        None,
+        at_least(1),
+    )
     wave_shards: int = key("shards handed to Ray Data at a time", 4000, at_least(1))
     rows_per_file: int = key("rows of a file in data/", 1_000_000, at_least(1))
     keep_calls: bool = key("store every prompt and raw answer beside the shard (calls/); explain needs it", True)

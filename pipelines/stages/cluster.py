@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,8 @@ from ray.util.annotations import RayDeprecationWarning
 from pipelines.errors import RunStopped, UserError
 
 NAMESPACE = "nightmill"
+#: Seconds within which a cluster's address answers.
+_ANSWERS_S = 10.0
 #: Seconds that Ray's workers get to end by themselves; one was seen to deadlock in Ray's exit handler.
 _WORKERS_END_S = 5.0
 
@@ -33,6 +36,7 @@ def connect(cluster: Mapping[str, Any]) -> bool:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = cluster["address"] or os.environ.get("RAY_ADDRESS") or "local"
+    _refuse_silent(address)
     own = (
         {}
         if address != "local"
@@ -58,6 +62,20 @@ def connect(cluster: Mapping[str, Any]) -> bool:
     # Ray Data 2.60 has no other way to bound a courier's restarts than the one it warns of.
     warnings.filterwarnings("ignore", message=".*ray_remote_args_fn", category=RayDeprecationWarning)
     return True
+
+
+def _refuse_silent(address: str) -> None:
+    """UserError where nothing listens at ``host:port``: Ray itself would try for minutes without a word."""
+    host, colon, port = address.rpartition(":")
+    if not colon or "/" in address or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_ANSWERS_S).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"cluster.address={address}: nothing answers there ({error}); start a cluster with `ray start --head`, or "
+            "mend the address"
+        ) from error
 
 
 @contextmanager

@@ -48,10 +48,11 @@ class Courier:
         self._last = ""
 
     async def __call__(self, batch: dict[str, Any]) -> Any:
-        delivered = [await self._deliver(json.loads(str(text))) for text in batch["shard"]]
+        delivered = [await self.deliver(json.loads(str(text))) for text in batch["shard"]]
         yield {"delivery": [json.dumps(vars(d)) for d in delivered]}
 
-    async def _deliver(self, shard: dict[str, Any]) -> Delivery:
+    async def deliver(self, shard: dict[str, Any]) -> Delivery:
+        """Have one shard done."""
         index = shard["index"]
         for _ in range(self._tries):
             chosen = await self._present()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from pipelines.stages.sift import tallied
 from pipelines.store.commit import Outcome, commit
 from pipelines.store.dataset import Plan, committed, slice_parts
 from pipelines.store.files import Folder, folder
-from pipelines.store.ledger import read_entry
+from pipelines.store.ledger import Entry, read_entry
 from pipelines.store.manifest import Manifest
 from pipelines.store.seeds import seed_tables
+
+#: Shards that are written while the next ones are read: packing them takes as long as reading them.
+_WRITERS = 2
 
 
 def settle_seeds(target: Folder, rows: int, shard_rows: int) -> Plan:
@@ -29,11 +34,17 @@ def ingest(plain: dict[str, Any], target_url: str, fingerprint: str, rows_per_sh
     target = folder(target_url)
     done = set(committed(target))
     started = time.monotonic()
-    for seeds in seed_tables(Manifest.from_json(plain), rows_per_shard=rows_per_shard):
-        if seeds.index in done:
-            yield read_entry(target, seeds.index).to_json()
-        else:
-            entry = tallied("seeds", fingerprint, seeds.index, seeds.table, seeds.rejected, started)
-            entry = commit(target, Outcome(seeds.table, entry, {"rejected": seeds.rejected}))
-            yield entry.to_json()
-        started = time.monotonic()
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        writing: deque[Future[Entry]] = deque()
+        for seeds in seed_tables(Manifest.from_json(plain), rows_per_shard=rows_per_shard):
+            if seeds.index in done:
+                writing.append(pool.submit(read_entry, target, seeds.index))
+            else:
+                entry = tallied("seeds", fingerprint, seeds.index, seeds.table, seeds.rejected, started)
+                outcome = Outcome(seeds.table, entry, {"rejected": seeds.rejected})
+                writing.append(pool.submit(commit, target, outcome))
+            if len(writing) > _WRITERS:
+                yield writing.popleft().result().to_json()
+            started = time.monotonic()
+        while writing:
+            yield writing.popleft().result().to_json()

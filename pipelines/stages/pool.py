@@ -8,9 +8,12 @@ and ``cluster`` talk to Ray.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 import ray
@@ -18,7 +21,7 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from pipelines.engine.resources import LEAST_SHARDS, Placement, place
+from pipelines.engine.resources import Placement, place
 from pipelines.errors import RunStopped, UserError
 from pipelines.rows import digest
 from pipelines.stages.actor import ShardActor
@@ -27,6 +30,8 @@ from pipelines.stages.courier import Courier, Delivery
 from pipelines.stages.stage import Job
 from pipelines.store.dataset import Shard
 
+#: Shards of stages that ask no model that an actor has at once: one is read while another is written.
+_BULK_AHEAD = 2
 #: Shards that one courier awaits at once; an event loop holds thousands, and a wave has one courier.
 _MAX_AWAITED = 4096
 
@@ -69,11 +74,11 @@ class Pool:
 
     def wave(self, job: Job, shards: Sequence[Shard]) -> Iterator[Delivery]:
         """Have every shard done; deliveries come as shards commit, in no order."""
-        placed = self.placement
-        # Rows of other stages are columns of large shards: reading many ahead costs memory and hides nothing.
-        most = placed.shards_in_flight if job.stage.kind == "flow" else placed.actors * LEAST_SHARDS
-        awaited = min(len(shards), most, _MAX_AWAITED)
         tries = 1 + (self._config["engine"]["max_restarts"] if self._engine else 1)
+        if job.stage.kind != "flow":
+            yield from self._bulk(Courier(self._actors, job, tries), shards)
+            return
+        awaited = min(len(shards), self.placement.shards_in_flight, _MAX_AWAITED)
         deliveries = ray.data.from_items(
             [{"shard": json.dumps(s.to_json())} for s in shards], override_num_blocks=len(shards)
         ).map_batches(
@@ -89,6 +94,37 @@ class Pool:
         for batch in deliveries.iter_batches(batch_size=None, prefetch_batches=0):
             for text in batch["delivery"]:
                 yield Delivery(**json.loads(str(text)))
+
+    def _bulk(self, courier: Courier, shards: Sequence[Shard]) -> Iterator[Delivery]:
+        """Shards that take less time each than Ray Data takes to begin; the driver hands them out itself.
+
+        Their rows are columns of large tables: reading many ahead costs memory and hides nothing.
+        """
+        arrived: SimpleQueue[Delivery | BaseException] = SimpleQueue()
+
+        async def all_of_them() -> None:
+            slots = asyncio.Semaphore(_BULK_AHEAD * len(self._actors))
+
+            async def one(shard: Shard) -> None:
+                async with slots:
+                    arrived.put(await courier.deliver(shard.to_json()))
+
+            async with asyncio.TaskGroup() as group:
+                for shard in shards:
+                    group.create_task(one(shard))
+
+        def work() -> None:
+            try:
+                asyncio.run(all_of_them())
+            except BaseException as error:
+                arrived.put(error)
+
+        Thread(target=work, name="bulk", daemon=True).start()
+        for _ in shards:
+            delivery = arrived.get()
+            if isinstance(delivery, BaseException):
+                raise delivery
+            yield delivery
 
     def drain(self) -> None:
         """Have no more shards begun."""

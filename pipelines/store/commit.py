@@ -25,8 +25,8 @@ from pipelines.store.ledger import FOOTER, Entry, SideFile, read_entry
 #: Folders beside the kept parts, in the order in which they are written.
 SIDES = ("calls", "rejected", "failed")
 
-#: Rows of a row group: the least that a shard reads of its input part.
-ROW_GROUP = 4096
+#: Bytes of a row group in memory, about, and the rows between which it stays: the least that is read of a part.
+GROUP_BYTES, GROUP_ROWS = 2 << 20, (1024, 16_384)
 
 #: Footer key of the checksum over all other bytes of a file: pages, statistics and the footer itself.
 SEAL = b"nightmill.seal"
@@ -112,7 +112,9 @@ def to_parquet(table: pa.Table) -> bytes:
         out, table.schema, compression="zstd", compression_level=1, write_page_checksum=True
     ) as writer:
         if table.num_rows:
-            writer.write_table(table, row_group_size=ROW_GROUP)
+            low, high = GROUP_ROWS
+            fitting = GROUP_BYTES * table.num_rows // max(1, table.nbytes)
+            writer.write_table(table, row_group_size=max(low, min(high, fitting)))
         # A value as long as the checksum that takes its place once all other bytes are known.
         writer.add_key_value_metadata({SEAL: mark})
     before, _, after = out.getvalue().rpartition(mark)

@@ -56,7 +56,12 @@ def folder(url: str) -> Folder:
             f"output={url}: hf:// can be read and exported to, but cannot hold a run; use a disk, s3:// or gs://"
         )
     if url.startswith(REMOTE):
+        if not url.partition("://")[2].strip("/"):
+            raise UserError(f"{url}: names no bucket; give it as {url.partition('://')[0]}://BUCKET/PATH")
         return ObjectFolder(url.rstrip("/"))
+    url = url.removeprefix("file://")
+    if "://" in url:
+        raise UserError(f"output={url}: unknown scheme {url.partition('://')[0]}://; use a disk, s3:// or gs://")
     return LocalFolder(os.path.abspath(os.path.expanduser(url)))
 
 

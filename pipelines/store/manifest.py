@@ -31,6 +31,8 @@ KEYS = ("text_column", "id_column", "id_columns", "limit")
 
 #: Files looked at once: digests and footers wait for a disk or a network.
 _THREADS = 16
+#: A shard of rows that ask no model: its bytes in memory, what those are of a file's, and its bounds in rows.
+_BULK_BYTES, _UNPACKED, _LEAST_BULK, _MOST_BULK = 32 << 20, 3, 1024, 131_072
 #: Differences that one message lists.
 _LISTED = 10
 
@@ -64,6 +66,13 @@ class Manifest:
         contents = [(file.size, file.digest) for file in self.files]
         columns = {field.name: str(field.type) for field in self.schema}
         return digest(contents, self.format, columns, self.text_column, self.id_column, self.id_columns, self.limit)
+
+    @property
+    def bulk_rows(self) -> int:
+        """Rows that about 32 MiB of the input hold: a good shard for work that asks no model."""
+        size = sum(file.size for file in self.files if file.rows)
+        # Compressed columns take about three times as much once they are read.
+        return max(_LEAST_BULK, min(_MOST_BULK, _BULK_BYTES * self.rows // max(1, _UNPACKED * size)))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; ``columns`` is for people, ``arrow_schema`` for ``from_json``."""

@@ -6,6 +6,7 @@ tried in a process of its own. Nothing is left behind, and nothing but a hub mod
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import subprocess
@@ -176,16 +177,16 @@ def _server(engine: settings.EndpointEngine) -> Check:
     with_key = f"{engine.api_key_env} is {'set' if key else 'not set'}"
     if not engine.base_url.startswith(("http://", "https://")):
         return Check("engine.base_url", False, engine.base_url, "give an address such as http://HOST:8000/v1")
-    request = urllib.request.Request(engine.base_url.rstrip("/") + "/models")
-    if key:
-        request.add_header("Authorization", f"Bearer {key}")
     try:
+        request = urllib.request.Request(engine.base_url.rstrip("/") + "/models")
+        if key:
+            request.add_header("Authorization", f"Bearer {key}")
         with urllib.request.urlopen(request, timeout=_SERVER_TIMEOUT_S) as answer:
             return Check("engine.base_url", True, f"{engine.base_url} answers {answer.status}; {with_key}")
     except urllib.error.HTTPError as error:
         fix = f"put the key in {engine.api_key_env}" if error.code in (401, 403) else "engine.base_url ends in /v1"
         return Check("engine.base_url", False, f"{engine.base_url} answers {error.code}; {with_key}", fix)
-    except OSError as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         return Check("engine.base_url", False, f"{engine.base_url}: {reason}", "start the server, or mend the address")
 

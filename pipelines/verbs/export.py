@@ -79,7 +79,9 @@ def export(run: str, format: str | None = None, to: str | None = None, no_proven
                 files = [_as_one_file(source, parts, target, scratch, dropped)]
             else:
                 files = _as_folder(place, parts, target, scratch, format, dropped)
-    except OSError as error:
+    except (UserError, RunStopped):
+        raise
+    except Exception as error:  # each store has its own, of no common ancestor
         raise RunStopped(
             f"--to {target.url}: could not be written ({error}); mend that or choose another place, and export again"
         ) from error

@@ -50,9 +50,12 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
     notes += trial.notes if trial else ()
     rows, known = config["rows"] or manifest.rows, True
     planned: list[dict[str, Any]] = []
+    io = config["io"]
+    bulk_rows = io["bulk_rows"] or manifest.bulk_rows
     for stage in stages:
+        size = io["shard_rows"] if stage.kind == "flow" else bulk_rows
         done = now.get(stage.name)
-        planned.append(_stage(config, stage, rows, known, trial if stage is flow else None, done))
+        planned.append(_stage(size, stage, rows, known, trial if stage is flow else None, done))
         if stage.kind == "flow" and stage is not flow:
             notes.append(f"{stage.name}: its prompts hold what earlier stages make; calls and tokens are not known yet")
         if done is not None and done.whole:
@@ -77,9 +80,8 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stage(
-    config: Mapping[str, Any], stage: Stage, rows: int, known: bool, trial: Trial | None, done: StageNow | None
+    shard_rows: int, stage: Stage, rows: int, known: bool, trial: Trial | None, done: StageNow | None
 ) -> dict[str, Any]:
-    size = config["io"]["shard_rows" if stage.kind == "flow" else "bulk_rows"]
     frozen = done.planned if done else None
     nothing = None if stage.kind == "flow" else 0
     return {
@@ -88,7 +90,7 @@ def _stage(
         "rows": rows,
         "rows_known": known,
         **(trial.scaled(rows) if trial else dict.fromkeys(AMOUNTS, nothing)),
-        "shards": max(1, ceil(rows / size)) if frozen is None else frozen,
+        "shards": max(1, ceil(rows / shard_rows)) if frozen is None else frozen,
         "shards_committed": len(done.entries) if done else 0,
     }
 

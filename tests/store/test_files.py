@@ -67,3 +67,17 @@ def test_a_store_that_cannot_be_reached_is_an_oserror(s3_bucket, monkeypatch):
     for attempt in (lambda: place.replace("a", b"1"), lambda: place.create("a", b"1"), lambda: place.read("a")):
         with pytest.raises(OSError, match=r"127\.0\.0\.1:9"):
             attempt()
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [("weird://x", "unknown scheme weird://"), ("s3://", "names no bucket"), ("hf://datasets/x", "cannot hold a run")],
+)
+def test_a_place_that_cannot_hold_a_run_is_refused(url, message):
+    with pytest.raises(UserError, match=message):
+        folder(url)
+
+
+def test_a_file_url_is_a_path(tmp_path):
+    folder(f"file://{tmp_path}/run").replace("x", b"1")
+    assert (tmp_path / "run" / "x").read_bytes() == b"1"
