@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import socket
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -80,11 +79,17 @@ def _refuse_silent(address: str) -> None:
 
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Ray takes SIGTERM for itself when it starts, and prints a trace on it; a run drains on it, so it is put back."""
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    if handler is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
+    """Ray takes SIGTERM for itself when it starts, and then ends or aborts the process on it; a run drains on it."""
+    handle = signal.signal
+
+    def but_sigterm(number: int, handler: Any) -> Any:
+        return signal.getsignal(number) if number == signal.SIGTERM else handle(number, handler)
+
+    signal.signal = but_sigterm  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        signal.signal = handle
 
 
 def disconnect() -> None:

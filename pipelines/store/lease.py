@@ -100,7 +100,8 @@ class Lease:
         self._done.set()
         self._thread.join()
         if error is not None:
-            self._record = replace(self._record, ended=str(error) or type(error).__name__)
+            at_once = "a second signal ended it at once" if isinstance(error, KeyboardInterrupt) else ""
+            self._record = replace(self._record, ended=at_once or str(error) or type(error).__name__)
         # A full disk must not hide the error that ends the run; a dead owner's lease is free anyway.
         with suppress(OSError):
             self._write(released=True)

@@ -93,7 +93,7 @@ def _check_stage(
         defects.append(f"stage {stage.name}: {text}")
 
     present = committed(stage.folder)
-    plan = stage.plan
+    plan = stage.plan or Plan.load(stage.folder)  # a stage may have begun since the run was looked at
     if plan is None and (taken_up or present):
         defect("the plan that froze its shards (plan-000.json) is missing")
     for text in _gaps(place, plan, before) if plan is not None else ():

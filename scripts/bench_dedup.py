@@ -1,0 +1,267 @@
+"""MinHash dedup against its peers: the same Parquet file in, Parquet out, one after another on this machine.
+
+``scripts/bench dedup --rows 1000000``. Rows are made of real personas (``NIGHTMILL_TEST_DATA``) with planted
+near-duplicates; the same rows every time. Peers are installed in an environment of their own under the cache. Recall is
+measured against all pairs of a slice, by brute force.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+
+from pipelines.dedup.kernels import kernel
+from pipelines.dedup.sets import jaccard, similar
+from pipelines.dedup.shingles import ShingleSets, Shingling
+
+DATA = Path(os.environ.get("NIGHTMILL_TEST_DATA", "../shared/data"))
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "nightmill" / "bench"
+PEERS = ("rensa==0.5.0", "datatrove[processing]==0.10.0", "pyarrow", "numpy")
+#: Rows made at once; planted duplicates repeat rows of the same chunk.
+CHUNK = 50_000
+#: Rows of the slice whose pairs are all compared.
+SLICE = 50_000
+#: Rows that datatrove, which takes minutes for them, is given.
+SLOW_PEER_ROWS = 100_000
+SEED = 20261124
+
+
+def rows(count: int) -> Iterator[pa.Table]:
+    """``id`` and ``text``: about 28 words of two personas; a fifth of the rows repeat another.
+
+    Up to 5 of their words are changed: a row of m different words with k changed has a Jaccard similarity of
+    (m - k) / (m + k) with its original.
+    """
+    personas = [text.split() for text in pq.read_table(DATA / "personas.parquet")["persona"].to_pylist() if text]
+    personas = [words for words in personas if len(words) >= 8]
+    vocabulary = sorted({word for words in personas for word in words} | {"and"})
+    number = {word: i for i, word in enumerate(vocabulary)}
+    coded = [np.array([number[word] for word in words], np.int32) for words in personas]
+    joint = np.array([number["and"]], np.int32)
+    dictionary = pa.array(vocabulary)
+    rng = np.random.default_rng(SEED)
+    for start in range(0, count, CHUNK):
+        size = min(CHUNK, count - start)
+        pairs = rng.integers(0, len(coded), (size, 2))
+        made = [np.concatenate([coded[x], joint, coded[y]]) for x, y in pairs]
+        for row in made:  # so that two rows of the same personas are no duplicates by chance
+            row[rng.integers(0, len(row), 4)] = rng.integers(0, len(vocabulary), 4)
+        for row in np.flatnonzero(rng.random(size) < 0.2):
+            copy = made[rng.integers(0, max(1, row))].copy()
+            changed = rng.choice(len(copy), int(rng.integers(0, 6)), replace=False)
+            copy[changed] = rng.integers(0, len(vocabulary), len(changed))
+            made[row] = copy
+        offsets = np.cumsum([0, *map(len, made)])
+        words = dictionary.take(pa.array(np.concatenate(made)))
+        texts = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), words), " ")
+        yield pa.table({"id": [f"row-{i:09d}" for i in range(start, start + size)], "text": texts})
+
+
+def made(count: int) -> Path:
+    """The file of ``count`` rows, made once."""
+    path = CACHE / f"dedup-{count}-{SEED}.parquet"
+    if not path.exists():
+        print(f"making {count:,} rows ...", file=sys.stderr)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer = None
+        unfinished = path.with_suffix(".tmp")
+        for table in rows(count):
+            writer = writer or pq.ParquetWriter(unfinished, table.schema, compression="zstd")
+            writer.write_table(table)
+        assert writer is not None
+        writer.close()
+        unfinished.rename(path)
+    return path
+
+
+def measured(command: list[str]) -> tuple[str, float, float]:
+    """A command's stdout, its wall seconds, and the peak of the summed PSS of it and all its children, in GiB."""
+    begun = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    peak = 0.0
+
+    def watch() -> None:
+        nonlocal peak
+        while process.poll() is None:
+            total = 0
+            try:
+                own = psutil.Process(process.pid)
+                for one in (own, *own.children(recursive=True)):
+                    try:
+                        total += one.memory_full_info().pss
+                    except psutil.Error:
+                        continue
+            except psutil.Error:
+                return
+            peak = max(peak, total / 2**30)
+            time.sleep(0.5)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    out, _ = process.communicate()
+    watcher.join()
+    wall = time.perf_counter() - begun
+    if process.returncode:
+        sys.exit(f"{' '.join(command[:4])} ... ended with {process.returncode}")
+    return out, wall, peak
+
+
+def ours(path: Path, *more: str) -> tuple[dict[str, Any], float, float, pa.Table, int]:
+    """A run of ``recipe=dedup``: its summary, wall seconds, peak GiB, ``removed/``, rows of ``data/``."""
+    with tempfile.TemporaryDirectory() as scratch:
+        overrides = [f"input={path}", "text_column=text", "id_column=id", f"output={scratch}/run"]
+        command = [sys.executable, "-m", "pipelines.cli", "run", "recipe=dedup", *overrides, *more, "--json"]
+        out, wall, peak = measured([*command, "dedup.embedding.enabled=false"])
+        removed = pads.dataset(f"{scratch}/run/removed", format="parquet").to_table()
+        kept = pads.dataset(f"{scratch}/run/data", format="parquet").count_rows()
+    return json.loads(out), wall, peak, removed, kept
+
+
+def ray_start() -> float:
+    """Seconds that ``ray.init`` and the start of a first worker take: the least of three."""
+    code = (
+        "import time, os; b = time.perf_counter(); import ray; os.environ['RAY_USAGE_STATS_ENABLED'] = '0';"
+        "ray.init(address='local', include_dashboard=False, log_to_driver=False, object_store_memory=2**28,"
+        " logging_level=40); ray.get(ray.remote(lambda: 1).remote()); print(time.perf_counter() - b)"
+    )
+    command = [sys.executable, "-c", code]
+    walls = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1] for _ in range(3)]
+    return min(map(float, walls))
+
+
+def recall(path: Path) -> tuple[float, int, float]:
+    """Share of all pairs with J >= 0.9 in a slice that a run puts into one cluster; how many there are; precision."""
+    table = next(pq.ParquetFile(path).iter_batches(SLICE))
+    sets = Shingling().sets(table["text"])
+    pairs = _all_pairs(sets)
+    with tempfile.TemporaryDirectory() as scratch:
+        pq.write_table(pa.Table.from_batches([table]), f"{scratch}/slice.parquet")
+        _, _, _, removed, _ = ours(Path(scratch) / "slice.parquet")
+    names = table["id"].to_pylist()
+    keeper = {name: name for name in names}
+    keeper.update(zip(removed["id"].to_pylist(), removed["keeper_id"].to_pylist(), strict=True))
+    together = sum(keeper[names[x]] == keeper[names[y]] for x, y in pairs)
+    place = {name: i for i, name in enumerate(names)}
+    xs = np.array([place[i] for i in removed["id"].to_pylist()])
+    ys = np.array([place[i] for i in removed["via_id"].to_pylist()])
+    return together / max(1, len(pairs)), len(pairs), float((jaccard(*sets, xs, ys) >= 0.9).mean())
+
+
+def _all_pairs(sets: ShingleSets) -> list[tuple[int, int]]:
+    """All pairs with J >= 0.9, each compared."""
+    found, out = [], np.empty(len(sets.starts), np.int64)
+    for x in range(len(sets.starts)):
+        found += [(x, int(y)) for y in out[: _like(*sets, x, out)]]
+    return found
+
+
+@kernel
+def _like(hashes: Any, starts: Any, sizes: Any, x: int, out: Any) -> int:
+    """Write the rows after ``x`` that are like it; returns how many there are."""
+    count = 0
+    for y in range(x + 1, len(starts)):
+        if similar(hashes, starts, sizes, x, y, 0.9) >= 0:
+            out[count] = y
+            count += 1
+    return count
+
+
+RENSA = """
+import sys, rensa, pyarrow as pa, pyarrow.parquet as pq
+table = pq.read_table(sys.argv[1])
+matrix = rensa.RMinHash.digest_matrix_from_token_sets([text.split() for text in table["text"].to_pylist()], 128, 1)
+lsh = rensa.RMinHashLSH(threshold=0.9, num_perm=128, num_bands=int(sys.argv[3]))
+flags = lsh.query_duplicate_flags_matrix_one_shot(matrix)
+pq.write_table(table.filter(pa.array([not flag for flag in flags])), sys.argv[2])
+"""
+
+DATATROVE = """
+import sys
+from datatrove.executor import LocalPipelineExecutor
+from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupFilter, MinhashDedupSignature
+from datatrove.pipeline.dedup.minhash import MinhashConfig
+from datatrove.pipeline.readers import ParquetReader
+from datatrove.pipeline.writers import ParquetWriter
+from datatrove.utils.hashing import HashConfig
+if __name__ == "__main__":
+    source, out, scratch = sys.argv[1:4]
+    config = MinhashConfig(hash_config=HashConfig(precision=64), n_grams=1, num_buckets=16, hashes_per_bucket=8)
+    reader = lambda: ParquetReader(source)
+    steps = [
+        ([reader(), MinhashDedupSignature(output_folder=scratch + "/s", config=config, language="eng")], 2),
+        ([MinhashDedupBuckets(input_folder=scratch + "/s", output_folder=scratch + "/b", config=config)], 16),
+        ([MinhashDedupCluster(input_folder=scratch + "/b", output_folder=scratch + "/r", config=config)], 1),
+        ([reader(), MinhashDedupFilter(input_folder=scratch + "/r"), ParquetWriter(out)], 2),
+    ]
+    for number, (pipeline, tasks) in enumerate(steps):
+        LocalPipelineExecutor(pipeline, tasks=tasks, workers=2, logging_dir=f"{scratch}/log{number}").run()
+"""
+
+
+def peers() -> str:
+    """The interpreter of the peers' environment, made once."""
+    place = CACHE / "peers"
+    python = place / "bin" / "python"
+    if not (place / ".ready").exists():
+        print("installing the peers ...", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEERS], check=True)
+        (place / ".ready").touch()
+    return str(python)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--without", nargs="*", default=[], choices=("rensa", "datatrove", "recall"))
+    asked = parser.parse_args()
+    path, start = made(asked.rows), ray_start()
+    ours(made(1000))  # kernels are compiled once a machine
+    _, wall, peak, removed, kept = ours(path)
+    print(f"nightmill: {wall:.1f} s, {wall - start:.1f} s without Ray's start ({start:.1f} s); peak {peak:.1f} GiB")
+    print(f"  {asked.rows:,} rows in, {kept:,} kept, {len(removed):,} removed")
+    if "recall" not in asked.without:
+        share, pairs, precision = recall(path)
+        print(f"  recall {share:.5f} of {pairs:,} pairs with J >= 0.9 among {SLICE:,} rows; precision {precision:.5f}")
+    with tempfile.TemporaryDirectory() as scratch:
+        if "rensa" not in asked.without:
+            for bands in (8, 16):
+                _, theirs, memory = measured([peers(), "-c", RENSA, str(path), f"{scratch}/out.parquet", str(bands)])
+                print(
+                    f"rensa, {bands} bands: {theirs:.1f} s, peak {memory:.1f} GiB; nightmill / rensa: "
+                    f"{wall / theirs:.2f}, {(wall - start) / theirs:.2f} without Ray's start"
+                )
+        if "datatrove" not in asked.without:
+            few = made(SLOW_PEER_ROWS)
+            script = Path(scratch) / "peer.py"
+            script.write_text(DATATROVE)
+            source = Path(scratch) / "in"
+            source.mkdir()
+            (source / "rows.parquet").symlink_to(few.resolve())
+            _, theirs, memory = measured([peers(), str(script), str(source), f"{scratch}/out", f"{scratch}/work"])
+            _, mine, _, _, _ = ours(few)
+            print(
+                f"datatrove, {SLOW_PEER_ROWS:,} rows, 2 workers: {theirs:.1f} s, peak {memory:.1f} GiB; nightmill on "
+                f"the same {mine:.1f} s, {(mine - start) / theirs:.3f} of it without Ray's start"
+            )
+
+
+if __name__ == "__main__":
+    main()
