@@ -17,14 +17,13 @@ import pyarrow as pa
 from pipelines import __version__
 from pipelines.dedup.found import REMOVED
 from pipelines.errors import Damaged
-from pipelines.rows import digest
 from pipelines.stages.cluster import apart
 from pipelines.store.commit import read_side, to_parquet
 from pipelines.store.dataset import Dataset, part_name, read_part
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import read_entry
 from pipelines.store.record import read_record, write_record
-from pipelines.store.survey import all_there
+from pipelines.store.survey import all_there, state_of
 from pipelines.summary import SIMULATED, Made, stats
 
 #: Rows from which a part is a file that a reader is glad of; files copied at once.
@@ -46,12 +45,7 @@ def publish(place: Folder, config: Mapping[str, Any], made: Made) -> None:
     """Write ``data/``, ``removed/``, ``metadata.json``, ``stats.json`` and ``README.md``, unless they are current."""
     last = list(made)[-1]
     _, target, entries = made[last]
-    state = digest(
-        [
-            (name, base(folder_), [e.attempt for _, e in sorted(found.items())])
-            for name, (_, folder_, found) in made.items()
-        ]
-    )
+    state = state_of((name, folder_, found) for name, (_, folder_, found) in made.items())
     try:
         before = read_record(place, "metadata.json")
         if before["state"] == state and all_there(place, before["files"]):

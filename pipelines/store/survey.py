@@ -13,6 +13,7 @@ from itertools import pairwise, starmap
 from typing import Any
 
 from pipelines.errors import RunStopped, UserError
+from pipelines.rows import digest
 from pipelines.store.dataset import Plan, committed
 from pipelines.store.files import Folder, base
 from pipelines.store.ledger import Entry, entries_of
@@ -129,11 +130,22 @@ def finished(run: Folder, stages: list[StageNow]) -> bool:
         published = read_record(run, "metadata.json")
     except FileNotFoundError:
         return False
-    if not all_there(run, published["files"]):
-        return False
-    current = {stage.record.name: base(stage.record.folder) for stage in stages}
-    kept = sum(entry.items_kept for entry in stages[-1].entries.values())
-    return bool(published["stages"] == current and published["rows"] == kept)
+    return bool(published["state"] == state_now(stages)) and all_there(run, published["files"])
+
+
+def state_of(stages: Iterable[tuple[str, Folder, Mapping[int, Entry]]]) -> str:
+    """What is committed in all stages, as one word: name, directory and every shard's attempt."""
+    return digest(
+        [
+            (name, base(place), [entry.attempt for _, entry in sorted(entries.items())])
+            for name, place, entries in stages
+        ]
+    )
+
+
+def state_now(stages: Iterable[StageNow]) -> str:
+    """``state_of`` stages as they are surveyed."""
+    return state_of((stage.record.name, stage.record.folder, stage.entries) for stage in stages)
 
 
 def all_there(run: Folder, files: Mapping[str, Iterable[str]]) -> bool:

@@ -25,7 +25,7 @@ from pipelines.store.dataset import Plan, Shard, committed, part_name, read_shar
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import Entry, entry_in, read_cache, totals
 from pipelines.store.record import read_record
-from pipelines.store.survey import StageNow, StageRecord, complete, finished, stage_records
+from pipelines.store.survey import StageNow, StageRecord, complete, finished, stage_records, state_now
 
 #: What a damaged file can make the readers raise.
 _DAMAGE = (ValueError, OSError, KeyError, TypeError, pa.ArrowException)
@@ -232,7 +232,7 @@ def _check_published(place: Folder, seen: list[StageNow], defects: list[str]) ->
         published = read_record(place, "metadata.json")
     except FileNotFoundError:
         return
-    if published["stages"] != {now.record.name: base(now.record.folder) for now in seen}:
+    if published["state"] != state_now(seen):
         return  # of an earlier state: the run has not reached its end again
     last = seen[-1]
     kept = (read_sealed(last.record.folder, part_name(part)) for part in sorted(last.entries))

@@ -114,3 +114,14 @@ def test_data_without_a_file_is_a_defect(run):
     for file in (Path(run.url) / "removed").iterdir():
         file.unlink()
     assert any(defect.startswith("removed/") for defect in verify(run.url)["defects"])
+
+
+def test_data_of_an_earlier_state_is_unfinished_and_no_defect(run):
+    """As a kill leaves it between the last shard of a retry and data/."""
+    [part, *_] = sorted(Path(run.url).glob("stages/*-minhash-*/part-*.parquet"))
+    part.unlink()
+    run.go(until="minhash")
+    told = verify(run.url)
+    assert (told["ok"], told["complete"], told["defects"]) == (True, False, [])
+    run.go()
+    assert verify(run.url)["complete"]
