@@ -154,6 +154,8 @@ class Night:
         limit.check()
         left = pending(plan, entries)
         if left:
+            # Without shards that are gone: one that is made again would be told by its old entry after a kill.
+            write_cache(self._place, target, entries)
             self._progress.begin(stage.name, sum(s.rows for s in plan.shards), list(entries.values()))
             pool = self._ready_pool(load=stage.kind == "flow")
             if stage.kind == "dedup":

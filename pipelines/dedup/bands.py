@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.dedup.kernels import FNV_OFFSET, FNV_PRIME, I64, U64, fmix64, kernel
+from pipelines.dedup.kernels import HASH_PRIME, HASH_SEED, I64, U64, fmix64, kernel
 
 U32 = NDArray[np.uint32]
 #: uint32 for affine32, uint64 for affine64.
 Unsigned = NDArray[Any]
+
+
+LOW = np.uint64(0xFFFFFFFF)
 
 
 @kernel
@@ -33,10 +36,23 @@ def _sign32(hashes: U64, start: int, size: int, a: U32, b: U32, out: U32) -> Non
     """One affine32 signature: the least value of ``a * fmix32(h) + b`` modulo 2^32, for every permutation."""
     for p in range(len(out)):
         out[p] = np.uint32(0xFFFFFFFF)
-    for i in range(start, start + size):
-        h = fmix32(np.uint32(hashes[i] & np.uint64(0xFFFFFFFF)))
+    i, end = start, start + size
+    # Four at a time: what each permutation has reached is then read and written once for them all.
+    while i + 4 <= end:
+        h = fmix32(np.uint32(hashes[i] & LOW))
+        k = fmix32(np.uint32(hashes[i + 1] & LOW))
+        m = fmix32(np.uint32(hashes[i + 2] & LOW))
+        n = fmix32(np.uint32(hashes[i + 3] & LOW))
+        for p in range(len(out)):
+            first = min(np.uint32(a[p] * h + b[p]), np.uint32(a[p] * k + b[p]))
+            second = min(np.uint32(a[p] * m + b[p]), np.uint32(a[p] * n + b[p]))
+            out[p] = min(out[p], min(first, second))
+        i += 4
+    while i < end:
+        h = fmix32(np.uint32(hashes[i] & LOW))
         for p in range(len(out)):
             out[p] = min(out[p], np.uint32(a[p] * h + b[p]))
+        i += 1
 
 
 @kernel
@@ -71,9 +87,9 @@ def signatures64(hashes: U64, starts: I64, sizes: I64, a: U64, b: U64) -> U64:
 @kernel
 def _fold(signature: Unsigned, begin: int, end: int) -> np.uint64:
     """The key of one band; 0 is left to sets without a shingle."""
-    key = FNV_OFFSET
+    key = HASH_SEED
     for p in range(begin, end):
-        key = (key ^ np.uint64(signature[p])) * FNV_PRIME
+        key = (key ^ np.uint64(signature[p])) * HASH_PRIME
         key ^= key >> np.uint64(32)
     return max(fmix64(key), np.uint64(1))
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.dedup.kernels import FNV_OFFSET, FNV_PRIME, I64, SPACE, U8, U64, ascending, fmix64, kernel
+from pipelines.dedup.kernels import I64, U8, U64, ascending, eight, hash64, kernel, leaf, trailing_zeros
 
 
-@kernel
+@leaf
 def _white(text: U8, i: int, end: int) -> int:
     """Bytes of the white-space character (as in ``str.split``) that starts at ``i``; 0 when none does."""
     c = text[i]
@@ -35,8 +35,40 @@ def _white(text: U8, i: int, end: int) -> int:
 
 
 @kernel
+def _plain(text: U8, begin: int, end: int) -> bool:
+    """Whether ``text[begin:end]`` is ASCII."""
+    high = np.uint64(0x8080808080808080)
+    i = begin
+    while i + 8 <= end:
+        if eight(text, i) & high:
+            return False
+        i += 8
+    while i < end:
+        if text[i] & 0x80:
+            return False
+        i += 1
+    return True
+
+
+@leaf
+def _word_end(text: U8, begin: int, end: int) -> int:
+    """Where the first byte up to 0x20 stands in ASCII ``text[begin:end]``; ``end`` where there is none."""
+    i = begin
+    while i < end:
+        x = eight(text, i)
+        # The high bit of a byte is set where it is below 0x21; the lowest one that is set is right.
+        below = (x - np.uint64(0x2121212121212121)) & ~x & np.uint64(0x8080808080808080)
+        if below:
+            return min(end, i + int(trailing_zeros(below) >> np.uint64(3)))
+        i += 8
+    return end
+
+
+@kernel
 def _words(text: U8, begin: int, end: int, starts: I64, ends: I64) -> int:
     """Write where each word of ``text[begin:end]`` starts and ends; returns how many there are."""
+    if _plain(text, begin, end):
+        return _plain_words(text, begin, end, starts, ends)
     count = 0
     inside = False
     i = begin
@@ -55,6 +87,42 @@ def _words(text: U8, begin: int, end: int, starts: I64, ends: I64) -> int:
             i += 1
     if inside:
         ends[count - 1] = end
+    return count
+
+
+@kernel
+def _plain_words(text: U8, begin: int, end: int, starts: I64, ends: I64) -> int:
+    """``_words`` of ASCII."""
+    count = 0
+    i = begin
+    while i < end:
+        if _white(text, i, end):
+            i += 1
+            continue
+        starts[count] = i
+        i = _word_end(text, i, end)
+        while i < end and not _white(text, i, end):  # a control character that is no white space
+            i = _word_end(text, i + 1, end)
+        ends[count] = i
+        count += 1
+    return count
+
+
+@kernel
+def _plain_hashes(text: U8, begin: int, end: int, out: U64) -> int:
+    """Write the hash of each word of ASCII ``text[begin:end]``; returns how many there are."""
+    count = 0
+    i = begin
+    while i < end:
+        if text[i] <= 0x20 and _white(text, i, end):
+            i += 1
+            continue
+        start = i
+        i = _word_end(text, i, end)
+        while i < end and not _white(text, i, end):  # a control character that is no white space
+            i = _word_end(text, i + 1, end)
+        out[count] = hash64(text, start, i)
+        count += 1
     return count
 
 
@@ -134,18 +202,6 @@ def _head(values: U64, count: int, size: int) -> U64:
 
 
 @kernel
-def _hashed(text: U8, starts: I64, ends: I64, first: int, n: int) -> np.uint64:
-    """Our 64-bit hash of ``n`` pieces from ``first`` on, joined by one space where they do not touch."""
-    h = FNV_OFFSET
-    for p in range(first, first + n):
-        if p > first and starts[p] != ends[p - 1]:
-            h = (h ^ SPACE) * FNV_PRIME
-        for i in range(starts[p], ends[p]):
-            h = (h ^ np.uint64(text[i])) * FNV_PRIME
-    return fmix64(h)
-
-
-@kernel
 def _joined(text: U8, starts: I64, ends: I64, first: int, n: int, out: U8) -> int:
     """Write ``n`` pieces from ``first`` on, joined by one space where they do not touch; returns the bytes written."""
     size = 0
@@ -157,6 +213,20 @@ def _joined(text: U8, starts: I64, ends: I64, first: int, n: int, out: U8) -> in
             out[size] = text[i]
             size += 1
     return size
+
+
+@kernel
+def _distinct(values: U64) -> int:
+    """Sort in place and move what differs to the front; returns how many there are."""
+    if len(values) == 0:
+        return 0
+    ascending(values)
+    last = 0
+    for i in range(1, len(values)):
+        if values[i] != values[last]:
+            last += 1
+            values[last] = values[i]
+    return last + 1
 
 
 @kernel
@@ -178,12 +248,20 @@ def shingle_sets(text: U8, offsets: I64, n: int, characters: bool, sha1: bool) -
     ends = np.empty(pieces, np.int64)
     sizes = np.zeros(rows, np.int64)
     hashes = np.empty(max(1024, (offsets[rows] - offsets[0]) // 5), np.uint64)
-    message = np.empty(longest if sha1 else 0, np.uint8)
+    message = np.empty(longest + 1, np.uint8)
     words = np.empty(80, np.uint32)
     state = np.empty(5, np.uint32)
     filled = 0
     for row in range(rows):
         begin, end = offsets[row], offsets[row + 1]
+        if n == 1 and not characters and not sha1 and _plain(text, begin, end):
+            most = (end - begin) // 2 + 1
+            if filled + most > len(hashes):
+                hashes = _head(hashes, filled, 2 * (filled + most))
+            count = _plain_hashes(text, begin, end, hashes[filled : filled + most])
+            sizes[row] = _distinct(hashes[filled : filled + count])
+            filled += sizes[row]
+            continue
         count = _characters(text, begin, end, starts, ends) if characters else _words(text, begin, end, starts, ends)
         if count == 0:
             continue
@@ -195,16 +273,12 @@ def shingle_sets(text: U8, offsets: I64, n: int, characters: bool, sha1: bool) -
             if sha1:
                 size = _joined(text, starts, ends, s, width, message)
                 hashes[filled + s] = _sha1(message, size, words, state)
+            elif width == 1:
+                hashes[filled + s] = hash64(text, starts[s], ends[s])
             else:
-                hashes[filled + s] = _hashed(text, starts, ends, s, width)
-        ascending(hashes[filled : filled + shingles])
-        kept = filled
-        for s in range(filled + 1, filled + shingles):
-            if hashes[s] != hashes[kept]:
-                kept += 1
-                hashes[kept] = hashes[s]
-        sizes[row] = kept + 1 - filled
-        filled = kept + 1
+                hashes[filled + s] = hash64(message, 0, _joined(text, starts, ends, s, width, message))
+        sizes[row] = _distinct(hashes[filled : filled + shingles])
+        filled += sizes[row]
     return _head(hashes, filled, filled), sizes
 
 
@@ -213,8 +287,5 @@ def text_hashes(text: U8, offsets: I64) -> U64:
     """Our 64-bit hash of each row ``text[offsets[i]:offsets[i + 1]]`` as it stands."""
     out = np.empty(len(offsets) - 1, np.uint64)
     for row in range(len(out)):
-        h = FNV_OFFSET
-        for i in range(offsets[row], offsets[row + 1]):
-            h = (h ^ np.uint64(text[i])) * FNV_PRIME
-        out[row] = fmix64(h)
+        out[row] = hash64(text, offsets[row], offsets[row + 1])
     return out

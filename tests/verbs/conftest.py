@@ -157,6 +157,7 @@ class Mini:
             counts = dict(zip(source.parts, source.counts, strict=True))
             decide_stage(target.url, source.folder.url, counts, stage)
         job = Job(self.url, stage, base(source.folder), base(target), self.config)
+        write_cache(self.place, target, entries_of(self.place, target))
         for shard in pending(plan, entries_of(self.place, target)):
             if shards(shard):
                 asyncio.run(self._shard(job, target, source, shard))
