@@ -186,6 +186,8 @@ def write_cache(run: Folder, stage: Folder, entries: Mapping[int, Entry]) -> Non
         out = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(rows), out, compression="zstd")
         run.sub("ledger").replace(f"{base(stage)}.parquet", out.getvalue())
+    else:
+        run.sub("ledger").remove(f"{base(stage)}.parquet")
 
 
 def read_cache(run: Folder, stage: Folder) -> dict[int, Entry]:
