@@ -6,6 +6,7 @@ encoder knows no meaning: its cosine is about the share of words two texts have 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -46,8 +47,11 @@ def simulated(texts: list[str]) -> NDArray[np.float32]:
 
 
 def _sentence_transformer(encoder: str, batch_size: int) -> Encode:
+    import torch
     from sentence_transformers import SentenceTransformer
 
+    # Ray gives a process that reserves one CPU one thread.
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     from pipelines.engine.weights import resolve
 
     place = resolve(encoder, setting="dedup.embedding.encoder")

@@ -22,7 +22,6 @@ from pipelines.dedup.found import Found, Source, removed_table
 from pipelines.dedup.order import keeper_order
 from pipelines.dedup.scan import Scanned, scan
 from pipelines.dedup.shingles import ShingleSets, Shingling, token_hash32, token_hash64
-from pipelines.errors import UserError
 
 __all__ = ["find", "signatures", "token_hash32", "token_hash64"]
 
@@ -80,10 +79,8 @@ def find(
         clusters,
         keep,
     )
-    if keep == "highest" and score_column is None:
-        raise UserError("dedup.keep=highest: name the column of numbers that decides, dedup.score_column=...")
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        scanned = scan(dataset, text_column, score_column if keep == "highest" else None, comparison, pool)
+        scanned = scan(dataset, text_column, score_column, comparison, pool)
         return _decided(scanned, comparison, pool)
 
 

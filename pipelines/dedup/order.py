@@ -80,6 +80,41 @@ def keeper_order(ids: pa.Array, rule: str, scores: NDArray[np.float64] | None = 
     return by_id[np.argsort(-np.nan_to_num(scores[by_id], nan=-np.inf, posinf=np.inf, neginf=-np.inf), kind="stable")]
 
 
+def columns_read(text_column: str, keep: str, score_column: str | None) -> list[str]:
+    """The columns that a dedup needs of its input.
+
+    Raises:
+        UserError: the rule is none of KEEP, or wants a column of scores that is not named.
+    """
+    if keep not in KEEP:
+        raise UserError(f"dedup.keep={keep}: must be one of {', '.join(KEEP)}")
+    if keep != "highest":
+        return ["id", text_column]
+    if score_column is None:
+        raise UserError("dedup.keep=highest: name the column of numbers that decides, dedup.score_column=...")
+    return ["id", text_column, score_column]
+
+
+def scores_of(table: pa.Table, text_column: str, keep: str, score_column: str | None) -> NDArray[np.float64]:
+    """What the rule goes by, for ``keeper_order``: one number a row, or none for ``first``.
+
+    Raises:
+        UserError: the column of scores is absent or holds no numbers.
+    """
+    if keep == "first":
+        return np.zeros(0)
+    if keep == "longest":
+        lengths: NDArray[np.float64] = pc.cast(pc.binary_length(table[text_column]), pa.float64()).to_numpy()
+        return lengths
+    if score_column not in table.column_names:
+        raise UserError(f"dedup.score_column={score_column}: no such column")
+    try:
+        values: NDArray[np.float64] = table[score_column].cast(pa.float64()).to_numpy()
+    except pa.ArrowInvalid as error:
+        raise UserError(f"dedup.score_column={score_column}: {error}; numbers are needed") from error
+    return values
+
+
 def _common(ids: pa.Array) -> int:
     """Bytes that all ids begin with."""
     ends = pc.min_max(ids)

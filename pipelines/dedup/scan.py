@@ -8,14 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.dedup.comparison import Comparison, Keys
 from pipelines.dedup.found import Source
-from pipelines.dedup.order import refuse_repeats
+from pipelines.dedup.order import columns_read, refuse_repeats, scores_of
 from pipelines.dedup.shingles import ShingleSets, bytes_of
-from pipelines.errors import UserError
 from pipelines.filters.text import strings
 
 #: Rows that one kernel call works on.
@@ -71,24 +69,9 @@ def _chunks(
     dataset: Source, text_column: str, score_column: str | None, keep: str
 ) -> Iterator[tuple[pa.Array, pa.Array, NDArray[np.float64]]]:
     """Ids, texts and scores, CHUNK rows at a time."""
-    columns = ["id", text_column, *([score_column] if score_column else [])]
-    for table in dataset.batches(columns):
+    for table in dataset.batches(columns_read(text_column, keep, score_column)):
         ids = strings(table, "id").cast(pa.string())
         texts = strings(table, text_column)
-        scores = np.zeros(0)
-        if keep == "longest":
-            scores = pc.cast(pc.binary_length(texts), pa.float64()).to_numpy(zero_copy_only=False)
-        elif score_column is not None:
-            scores = _numbers(table, score_column)
+        scores = scores_of(table, text_column, keep, score_column)
         for start in range(0, len(ids), CHUNK):
             yield ids.slice(start, CHUNK), texts.slice(start, CHUNK), scores[start : start + CHUNK]
-
-
-def _numbers(table: pa.Table, column: str) -> NDArray[np.float64]:
-    if column not in table.column_names:
-        raise UserError(f"dedup.score_column={column}: no such column")
-    try:
-        values: NDArray[np.float64] = table[column].cast(pa.float64()).to_numpy()
-    except pa.ArrowInvalid as error:
-        raise UserError(f"dedup.score_column={column}: {error}; numbers are needed") from error
-    return values

@@ -5,12 +5,13 @@ import random
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.dedup import embeddings, encoder
+from pipelines.dedup import embeddings, encoder, search
 from pipelines.dedup.found import REMOVED
 from pipelines.errors import UserError
 
@@ -68,17 +69,17 @@ def test_a_paraphrase_goes_and_another_person_stays(rows) -> None:
 
 def test_on_real_personas_a_lower_threshold_never_keeps_more(encode) -> None:
     vectors = encode(some_personas(600))
-    counts = [len(embeddings.greedy(vectors.copy(), threshold)[0]) for threshold in np.arange(0.95, 0.2, -0.05)]
+    counts = [len(search.exact(vectors, threshold)[0]) for threshold in np.arange(0.95, 0.2, -0.05)]
     assert counts == sorted(counts)
     assert counts[-1] > counts[0]
 
 
 def test_equals_brute_force_on_real_vectors_across_blocks(encode, monkeypatch) -> None:
     vectors = encode(some_personas(500))
-    monkeypatch.setattr(embeddings, "BLOCK", 37)
-    monkeypatch.setattr(embeddings, "AGAINST", 53)
+    monkeypatch.setattr(search, "BLOCK", 37)
+    monkeypatch.setattr(search, "AGAINST", 53)
     for threshold in (0.3, 0.5, 0.8):
-        gone, keepers, cosines = embeddings.greedy(vectors.copy(), threshold)
+        gone, keepers, cosines = search.exact(vectors, threshold)
         assert dict(zip(gone.tolist(), keepers.tolist(), strict=True)) == by_brute_force(vectors, threshold)
         assert (cosines > threshold).all()
         exact = np.einsum("ij,ij->i", vectors[gone].astype(np.float64), vectors[keepers].astype(np.float64))
@@ -91,15 +92,15 @@ def test_equals_brute_force_on_any_vectors(seed: int, threshold: float) -> None:
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(rng.integers(0, 40), 4)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    gone, keepers, _ = embeddings.greedy(vectors.copy(), threshold)
+    gone, keepers, _ = search.exact(vectors, threshold)
     assert dict(zip(gone.tolist(), keepers.tolist(), strict=True)) == by_brute_force(vectors, threshold)
 
 
 def test_the_threshold_itself_is_not_above_it() -> None:
     vectors = np.array([[1, 0], [0.6, 0.8]], np.float32)
     exact = float(np.float64(vectors[1, 0]) / np.sqrt(np.sum(vectors[1].astype(np.float64) ** 2)))
-    assert len(embeddings.greedy(vectors.copy(), exact)[0]) == 0
-    assert len(embeddings.greedy(vectors.copy(), np.nextafter(exact, 0))[0]) == 1
+    assert len(search.exact(vectors, exact)[0]) == 0
+    assert len(search.exact(vectors, np.nextafter(exact, 0))[0]) == 1
 
 
 def test_the_order_of_the_input_changes_nothing(rows) -> None:
@@ -156,3 +157,62 @@ def test_what_cannot_be_loaded_or_done_is_refused_by_name(rows, tmp_path) -> Non
         embeddings.find(rows(["x"]), text_column="text", encoder="simulated", threshold=1.0)
     with pytest.raises(UserError, match="column 'words' is to be read as text.*only"):
         embeddings.find(rows(["x"]), text_column="words", encoder="simulated")
+
+
+def crowd(count: int, seed: int = 1) -> np.ndarray:
+    """Vectors of length 1 in loose groups, a fifth of them close to another: a density like that of texts."""
+    rng = np.random.default_rng(seed)
+    middles = rng.normal(size=(60, 32))
+    vectors = middles[rng.integers(0, 60, count)] + 0.8 * rng.normal(size=(count, 32))
+    copies = np.flatnonzero(rng.random(count) < 0.2)[1:]
+    vectors[copies] = vectors[(copies * rng.random(len(copies))).astype(int)] + 0.2 * rng.normal(size=(len(copies), 32))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture
+def small_cells(monkeypatch):
+    """Sizes at which a few thousand rows take the way of millions."""
+    for name, value in {"EXACT_ROWS": 500, "CELL_ROWS": 100, "FAR": 1500, "NEAR": 200, "SAMPLED": 400}.items():
+        monkeypatch.setattr(search, name, value)
+
+
+def test_cells_find_what_brute_force_finds_but_for_what_they_say(small_cells) -> None:
+    vectors = crowd(6000)
+    found = search.greedy(vectors, 0.9)
+    rows, keepers, _ = search.exact(vectors, 0.9)
+    truth = dict(zip(rows.tolist(), keepers.tolist(), strict=True))
+    ours = dict(zip(found.rows.tolist(), found.keepers.tolist(), strict=True))
+    assert len(truth) > 500
+    assert len(ours.keys() & truth.keys()) >= 0.99 * len(truth)
+    assert found.stats["recall"] >= 0.99
+    assert found.stats["recall_pairs"] > 50
+    assert (found.cosines > 0.9).all()
+    assert not set(found.keepers.tolist()) & set(found.rows.tolist())
+
+
+def test_with_every_cell_looked_into_cells_are_exact(small_cells, monkeypatch) -> None:
+    monkeypatch.setattr(search, "WANTED", 2.0)
+    monkeypatch.setattr(search, "MOST_CELLS", 10**6)
+    vectors = crowd(2500, seed=7)
+    found = search.greedy(vectors, 0.8)
+    rows, keepers, cosines = search.exact(vectors, 0.8)
+    assert found.rows.tolist() == rows.tolist()
+    assert found.keepers.tolist() == keepers.tolist()
+    assert found.cosines == pytest.approx(cosines, abs=1e-12)
+    assert found.stats["recall"] == 1.0
+
+
+def test_rows_that_are_all_alike_leave_one(small_cells) -> None:
+    vectors = np.tile(crowd(1), (5000, 1))
+    found = search.greedy(vectors, 0.9)
+    assert (len(found.rows), set(found.keepers.tolist())) == (4999, {0})
+
+
+def test_the_keeper_is_chosen_by_rule(rows) -> None:
+    table = pa.table({"id": ["a", "b"], "text": ["a night nurse", "a night nurse!"], "stars": [1, 5]})
+    source = type(rows([]))(table)
+    kept = [
+        embeddings.find(source, text_column="text", encoder="simulated", **rule).removed["keeper_id"].to_pylist()
+        for rule in ({}, {"keep": "longest"}, {"keep": "highest", "score_column": "stars"})
+    ]
+    assert kept == [["a"], ["b"], ["b"]]
