@@ -6,16 +6,18 @@ A directory takes one recipe over one input. ``settle_input`` and ``settle_recip
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from pipelines.dedup.standing import home
 from pipelines.errors import UserError
 from pipelines.recipe import changed_stages, recorded, stages_of
 from pipelines.stages.stage import Stage
 from pipelines.store.dataset import committed
 from pipelines.store.files import Folder
 from pipelines.store.inputs.find import holds
-from pipelines.store.lease import Lease, holder
+from pipelines.store.lease import Lease, acquire, holder
 from pipelines.store.manifest import KEYS, Manifest, check, freeze
 from pipelines.store.record import read_record, write_record
 from pipelines.store.survey import stage_records
@@ -54,6 +56,18 @@ def settle_recipe(place: Folder, config: Mapping[str, Any], stages: list[Stage],
     write_record(place, "config.yaml", dict(config))
     # Last: a folder with it holds a run.
     write_record(place, "stages.json", {"recipe": config["recipe"]["name"], "stages": recorded(stages)})
+
+
+@contextmanager
+def indexes_held(stages: Sequence[Stage]) -> Iterator[None]:
+    """Hold the standing indexes that stages check against: nobody else may change them meanwhile."""
+    with ExitStack() as stack:
+        for against in sorted({stage.index for stage in stages if stage.index}):
+            try:
+                stack.enter_context(acquire(home(against)))
+            except UserError as error:
+                raise UserError(f"dedup.against={against}: in use ({error})") from error
+        yield
 
 
 def refuse_others(place: Folder, config: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pipelines.directory import refuse_place, settle_input, settle_recipe
+from pipelines.directory import indexes_held, refuse_place, settle_input, settle_recipe
 from pipelines.errors import Damaged, Interrupted, RunStopped, UserError
 from pipelines.failures import FailureLimit
 from pipelines.interrupt import Interrupt, interruptible
@@ -24,7 +24,7 @@ from pipelines.progress import Progress
 from pipelines.publish import publish
 from pipelines.recipe import stages_of
 from pipelines.stages import cluster
-from pipelines.stages.execute import decide_stage, pending, settle_plan, settle_retries, waves
+from pipelines.stages.execute import decide_stage, pending, remember_stage, settle_plan, settle_retries, waves
 from pipelines.stages.ingest import ingest, settle_seeds
 from pipelines.stages.pool import Pool
 from pipelines.stages.stage import Job, Stage
@@ -33,6 +33,7 @@ from pipelines.store.files import Folder, base, folder
 from pipelines.store.lease import Lease, acquire
 from pipelines.store.ledger import Entry, entries_of, totals, write_cache
 from pipelines.store.manifest import Manifest
+from pipelines.store.survey import state_of
 from pipelines.summary import render, summary
 
 __all__ = ["render", "run"]
@@ -63,12 +64,13 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
         settle_recipe(place, config, stages, lease)
         with interruptible(progress.say) as interrupt:
             night = Night(config, place, stages, lease, progress, interrupt)
-            with night.actors():
+            with indexes_held(stages), night.actors():
                 dataset = night.seeds(stages[0], manifest)
                 for stage in stages[1:]:
                     dataset = night.stage(stage, dataset)
                 lease.check()
                 publish(place, config, night.made)
+                night.remember()
     seconds = time.monotonic() - started
     return summary(place, config, night.made, seconds=seconds, tokens_per_second=night.tokens_per_second)
 
@@ -171,6 +173,17 @@ class Night:
             self._progress.say(f"{stage.name}: of {retried:,} rows {totals(done).rows_failed:,} failed again")
         FailureLimit(self._config["max_failed"], done).check()
         return dataset
+
+    def remember(self) -> None:
+        """Add what the run kept to the standing indexes that it was checked against."""
+        stages = list(self.made.values())
+        last, entries = stages[-1][1:]
+        counts = {part: entry.items_kept for part, entry in entries.items()}
+        state = state_of((stage.name, target, found) for stage, target, found in stages)
+        for stage, _, _ in stages:
+            if stage.index and any(counts.values()):
+                self._connect()
+                cluster.apart(remember_stage, stage, last.url, counts, self._place.url, state)
 
     def _wave(self, pool: Pool, job: Job, wave: Any, entries: dict[int, Entry], limit: FailureLimit) -> None:
         """Have a wave's shards done. Whatever ends the run early lets those under way be finished and committed."""

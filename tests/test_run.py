@@ -337,6 +337,40 @@ def test_a_table_of_ones_own_is_deduplicated_whatever_its_columns_are_called(tmp
     assert (proof["ok"], proof["complete"]) == (True, True), proof["defects"]
 
 
+def deduplicated(tmp_path, name, texts, *overrides):
+    """A run of ``recipe=dedup`` over texts: which ids stay."""
+    pq.write_table(pa.table({"id": list(texts), "text": list(texts.values())}), tmp_path / f"{name}.parquet")
+    where = [f"input={tmp_path}/{name}.parquet", "id_column=id", f"output={tmp_path}/{name}"]
+    run(compose(["recipe=dedup", *where, "dedup.embedding.enabled=false", *overrides]))
+    assert verify(f"{tmp_path}/{name}")["complete"]
+    return [row["id"] for row in rows(tmp_path / name)]
+
+
+def test_tonights_rows_are_checked_against_every_earlier_night(tmp_path):
+    index = f"dedup.against={tmp_path}/index"
+    assert deduplicated(tmp_path, "monday", {"m1": "a b c", "m2": "a b c", "m3": "d e f"}, index) == ["m1", "m3"]
+    # The same command again is checked against itself no more than the first time, and adds nothing.
+    assert deduplicated(tmp_path, "monday", {"m1": "a b c", "m2": "a b c", "m3": "d e f"}, index) == ["m1", "m3"]
+    assert len(list(tmp_path.glob("index/version-*"))) == 1
+    assert deduplicated(tmp_path, "tuesday", {"t1": "c b a", "t2": "g h i"}, index) == ["t2"]
+    [removed] = rows(tmp_path / "tuesday", "removed")
+    assert (removed["id"], removed["keeper_id"]) == ("t1", "m1")
+    assert deduplicated(tmp_path, "wednesday", {"w1": "i h g", "w2": "f e d", "w3": "x y z"}, index) == ["w3"]
+    stats = json.loads((tmp_path / "wednesday" / "stats.json").read_text())["stages"]["minhash"]
+    assert stats["measured"]["against"]["rows"] == 3
+    with acquire(folder(f"{tmp_path}/index")), pytest.raises(UserError, match=r"dedup\.against=.*index: in use"):
+        deduplicated(tmp_path, "thursday", {"x": "y"}, index)
+
+
+def test_an_earlier_run_can_be_what_tonights_rows_are_checked_against(tmp_path):
+    assert deduplicated(tmp_path, "monday", {"m1": "a b c", "m2": "a b c", "m3": "d e f"}) == ["m1", "m3"]
+    assert deduplicated(tmp_path, "tuesday", {"t1": "c b a", "t2": "g h i"}, f"dedup.against={tmp_path}/monday") == [
+        "t2"
+    ]
+    assert deduplicated(tmp_path, "wednesday", {"w1": "g i h"}, f"dedup.against={tmp_path}/monday") == []
+    assert verify(f"{tmp_path}/monday")["complete"]
+
+
 def damaged(finished, tmp_path):
     """A copy of the finished run to do harm to."""
     shutil.copytree(finished[0], tmp_path / "copy")

@@ -162,3 +162,20 @@ def shared(keys: U64, slots: int, seen: NDArray[np.uint8]) -> I64:
                 out[count] = row
                 count += 1
     return out
+
+
+@kernel
+def places_of(theirs: U64, ours: U64) -> I64:
+    """Where keys that both have stand in ``theirs`` (sorted, with repeats); ``ours`` are sorted, without repeats."""
+    out = np.empty(len(theirs), np.int64)
+    count = 0
+    j = 0
+    for i in range(len(theirs)):
+        while j < len(ours) and ours[j] < theirs[i]:
+            j += 1
+        if j == len(ours):
+            break
+        if ours[j] == theirs[i]:
+            out[count] = i
+            count += 1
+    return out[:count].copy()

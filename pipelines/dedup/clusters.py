@@ -28,13 +28,14 @@ def alike(hashes: U64, starts: I64, sizes: I64, signatures: Unsigned, x: int, y:
 
 @kernel
 def bucket_edges(
-    keys: U64, rows: I64, hashes: U64, starts: I64, sizes: I64, signatures: Unsigned, threshold: float
+    keys: U64, rows: I64, given: int, hashes: U64, starts: I64, sizes: I64, signatures: Unsigned, threshold: float
 ) -> tuple[I64, int]:
     """Edges that join the rows of each bucket into its components.
 
-    ``keys`` are sorted and ``rows`` their rows; equal keys are a bucket. Within one each component is a linked list,
-    so that a row meets a component once and not each of its members: a bucket of a million near-copies costs a million
-    comparisons.
+    ``keys`` are sorted and ``rows`` their rows; equal keys are a bucket. Rows below ``given`` stay whatever they are
+    like (an earlier run kept them), so they are not compared with each other. Within a bucket each component is a
+    linked list, so that a row meets a component once and not each of its members: a bucket of a million near-copies
+    costs a million comparisons.
 
     Returns:
         The edges, shape (edges, 2), lower row first; and the number of pairs compared.
@@ -57,7 +58,7 @@ def bucket_edges(
             for new in range(size):
                 into = -1
                 c = 0
-                while c < components:
+                while c < components and bucket[new] >= given:
                     member = heads[c]
                     joined = False
                     while member >= 0:
@@ -94,6 +95,7 @@ def bucket_edges(
 def keep_first(
     buckets: NDArray[np.int32],
     count: int,
+    given: int,
     hashes: U64,
     starts: I64,
     sizes: I64,
@@ -101,6 +103,8 @@ def keep_first(
     threshold: float,
 ) -> tuple[I64, int]:
     """Greedy, in keeper order: a row goes if one that stays is alike; of several the first is its keeper.
+
+    Rows below ``given`` stay.
 
     ``buckets`` has the number of each row's bucket (second axis) in every band (first), -1 for none, below ``count``.
 
@@ -116,7 +120,7 @@ def keep_first(
     for row in range(rows):
         best = row
         for band in range(bands):
-            if buckets[band, row] < 0:
+            if buckets[band, row] < 0 or row < given:
                 continue
             member = first[buckets[band, row]]
             while member >= 0:

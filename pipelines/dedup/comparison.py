@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,26 @@ class Comparison:
     verify: str
     clusters: str
     keep: str
+
+    @staticmethod
+    def asked(
+        threshold: float = 0.9,
+        num_permutations: int = 128,
+        bands: int | None = None,
+        ngram: int = 1,
+        unit: str = "word",
+        normalise: Sequence[str] = (),
+        hash: str = "token",
+        scheme: str = "affine32",
+        verify: str = "exact",
+        clusters: str = "chains",
+        keep: str = "first",
+    ) -> Comparison:
+        """The comparison that settings ask for (see ``minhash.find``), with the number of bands settled."""
+        if bands is None:
+            bands = recalling(threshold, num_permutations) if 0 < threshold <= 1 else 1
+        shingling = Shingling(ngram, unit, tuple(normalise), hash)
+        return Comparison(shingling, threshold, num_permutations, bands, scheme, verify, clusters, keep)
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:

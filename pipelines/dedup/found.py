@@ -31,6 +31,10 @@ REMOVED = pa.schema(
 class Source(Protocol):
     """Rows to look through: a ``store.dataset.Dataset``, or any tables."""
 
+    @property
+    def origin(self) -> str:
+        """The run whose rows these are; a standing index leaves out what it knows of it."""
+
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """One table a part, in order."""
 

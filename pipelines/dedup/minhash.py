@@ -8,22 +8,28 @@ on any number of them.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.dedup.comparison import Comparison, Keys, proposed, recalling, signatures
+from pipelines.dedup.comparison import Comparison, Keys, proposed, signatures
 from pipelines.dedup.found import Found, Source, removed_table
 from pipelines.dedup.order import keeper_order
 from pipelines.dedup.scan import Scanned, scan
-from pipelines.dedup.shingles import ShingleSets, Shingling, token_hash32, token_hash64
+from pipelines.dedup.shingles import ShingleSets, token_hash32, token_hash64
+from pipelines.dedup.standing import Standing, distinct, home
+from pipelines.errors import UserError
+from pipelines.store.dataset import Dataset, committed
+from pipelines.store.files import folder
 
-__all__ = ["find", "signatures", "token_hash32", "token_hash64"]
+__all__ = ["find", "remember", "signatures", "token_hash32", "token_hash64"]
 
 
 def find(
@@ -42,6 +48,7 @@ def find(
     clusters: str = "chains",
     keep: str = "first",
     score_column: str | None = None,
+    against: str | None = None,
 ) -> Found:
     """Rows whose shingle sets have a Jaccard similarity of at least ``threshold``; one of a cluster stays.
 
@@ -65,88 +72,161 @@ def find(
             one only if a row that stays is alike.
         keep: which row of a cluster stays: ``first`` (lowest id), ``longest`` (text) or ``highest`` (score_column).
         score_column: a column of numbers, for ``highest``.
+        against: a standing index (``standing.py``): rows like one that an earlier run kept go, too.
 
     Raises:
-        UserError: a setting out of range, a column that is absent or of a wrong type, ids that are not unique.
+        UserError: a setting out of range, a column that is absent or of a wrong type, ids that are not unique, an index
+            that was made with other settings.
     """
-    comparison = Comparison(
-        Shingling(ngram, unit, tuple(normalise), hash),
-        threshold,
-        num_permutations,
-        recalling(threshold, num_permutations) if bands is None and 0 < threshold <= 1 else bands or 0,
-        scheme,
-        verify,
-        clusters,
-        keep,
+    comparison = Comparison.asked(
+        threshold, num_permutations, bands, ngram, unit, normalise, hash, scheme, verify, clusters, keep
     )
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        standing = _standing(against, comparison, dataset.origin, text_column, pool) if against else None
         scanned = scan(dataset, text_column, score_column, comparison, pool)
-        return _decided(scanned, comparison, pool)
+        return _decided(scanned, comparison, standing, pool)
 
 
-def _decided(scanned: Scanned, comparison: Comparison, pool: ThreadPoolExecutor) -> Found:
-    """Buckets, then verified edges, then who goes."""
+def remember(dataset: Source, *, run: str, state: str, text_column: str, against: str, **knobs: Any) -> None:
+    """Add the rows that a run kept to the index ``against``; ``knobs`` are those of ``find``.
+
+    ``state`` is a word for what the run kept: a run that has not changed is not added again.
+    """
+    names = inspect.signature(Comparison.asked).parameters
+    comparison = Comparison.asked(**{name: value for name, value in knobs.items() if name in names})
+    standing = Standing(home(against), comparison, run)
+    if not standing.has(run, state):
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            standing.add(run, state, scan(dataset, text_column, None, replace(comparison, keep="first"), pool))
+
+
+def _standing(against: str, comparison: Comparison, run: str, text_column: str, pool: ThreadPoolExecutor) -> Standing:
+    """The index without what it knows of ``run``; that of an earlier run begins with what is in its ``data/``."""
+    standing, place = Standing(home(against), comparison, run), folder(against)
+    if standing.number or "manifest.json" not in place.names() or place.url == run:
+        return standing
+    parts = committed(place.sub("data"))
+    if not parts:
+        raise UserError(f"dedup.against={against}: the run there has no data/ yet; run it to its end first")
+    earlier = Dataset.of(place.sub("data"), dict.fromkeys(parts, 0))
+    standing.add(place.url, "data", scan(earlier, text_column, None, replace(comparison, keep="first"), pool))
+    return Standing(home(against), comparison, run)
+
+
+def _decided(scanned: Scanned, comparison: Comparison, standing: Standing | None, pool: ThreadPoolExecutor) -> Found:
+    """Buckets, then verified edges, then who goes. Rows of the index come first, those of the dataset after them."""
     from pipelines.dedup.clusters import bucket_edges, keep_first, keepers, numbered
 
     rows = scanned.rows
-    buckets = list(pool.map(lambda band: _buckets([keys[band] for keys in scanned.keys]), range(comparison.bands)))
+    bands = range(comparison.bands)
+    every = [[keys[band] for keys in scanned.keys] for band in bands]
+    theirs = list(pool.map(lambda band: _known(standing, band, every[band]), bands))
+    buckets = list(pool.map(lambda band: _buckets(every[band], theirs[band][0]), bands))
     scanned.keys.clear()
+    given = np.unique(np.concatenate([numbers for _, numbers in theirs]))
     candidates = np.zeros(rows, bool)
     for _, members in buckets:
         candidates[members] = True
     places = np.flatnonzero(candidates)
     ids, order = _ranked(scanned, places, comparison.keep)
     number = np.empty(rows, np.int32)
-    number[places[order]] = np.arange(len(places), dtype=np.int32)
+    number[places[order]] = np.arange(len(given), len(given) + len(places), dtype=np.int32)
     sets = _gathered(scanned.sets, places, order)
+    if standing is not None:
+        known_ids, known_sets = standing.fetched(given)
+        ids, sets = pa.concat_arrays([known_ids, ids]), _joined(known_sets, sets)
     sketches = comparison.sketches(sets)
-    ranked = [(keys, number[members].astype(np.int64)) for keys, members in buckets]
+    ranked = [
+        _merged(keys, number[members], their_keys, np.searchsorted(given, numbers))
+        for (keys, members), (their_keys, numbers) in zip(buckets, theirs, strict=True)
+    ]
     if comparison.clusters == "star":
-        table = np.full((comparison.bands, len(places)), -1, np.int32)
+        table = np.full((comparison.bands, len(ids)), -1, np.int32)
         count = 0
         for band, (keys, members_) in enumerate(ranked):
             count = numbered(keys, members_, count, table[band])
-        keeper, compared = keep_first(table, count, *sets, sketches, comparison.threshold)
+        keeper, compared = keep_first(table, count, len(given), *sets, sketches, comparison.threshold)
         via = keeper
     else:
-        found = list(pool.map(lambda one: bucket_edges(one[0], one[1], *sets, sketches, comparison.threshold), ranked))
-        keeper, via = keepers(len(places), np.concatenate([edges for edges, _ in found]))
+        found = list(
+            pool.map(
+                lambda one: bucket_edges(one[0], one[1], len(given), *sets, sketches, comparison.threshold), ranked
+            )
+        )
+        keeper, via = keepers(len(ids), np.concatenate([edges for edges, _ in found]))
         compared = sum(pairs for _, pairs in found)
     gone = np.flatnonzero(keeper != np.arange(len(keeper)))
+    gone = gone[gone >= len(given)]
     similarity = _similarity(sets, sketches, gone, keeper[gone])
     via_similarity = _similarity(sets, sketches, gone, via[gone])
     removed = removed_table(ids, gone, keeper[gone], "minhash", similarity, via[gone], via_similarity)
-    return Found(
-        removed.sort_by("id"),
-        {
-            "rows": rows,
-            "removed": len(gone),
-            "clusters": len(np.unique(keeper[gone])),
-            "without_shingles": int(sum((one.sizes == 0).sum() for one in scanned.sets)),
-            "candidates": len(places),
-            "pairs_compared": int(compared),
-            "bands": comparison.bands,
-            "proposed_at_threshold": round(
-                proposed(comparison.threshold, comparison.num_permutations, comparison.bands), 6
-            ),
-        },
-    )
+    stats: dict[str, Any] = {
+        "rows": rows,
+        "removed": len(gone),
+        "clusters": len(np.unique(keeper[gone])),
+        "without_shingles": int(sum((one.sizes == 0).sum() for one in scanned.sets)),
+        "candidates": len(places),
+        "pairs_compared": int(compared),
+        "bands": comparison.bands,
+        "proposed_at_threshold": round(
+            proposed(comparison.threshold, comparison.num_permutations, comparison.bands), 6
+        ),
+    }
+    if standing is not None:
+        stats["against"] = {
+            "rows": standing.rows,
+            "candidates": len(given),
+            "removed": int((keeper[gone] < len(given)).sum()),
+            "bytes_read": standing.bytes_read,
+        }
+    return Found(removed.sort_by("id"), stats)
 
 
-def _buckets(chunks: Sequence[Keys]) -> tuple[Keys, NDArray[np.int32]]:
-    """Keys that two rows or more have in one band, sorted, and their rows."""
+def _known(standing: Standing | None, band: int, chunks: Sequence[Keys]) -> tuple[Keys, NDArray[np.int64]]:
+    """Keys of one band that rows of the index have, too, and those rows."""
+    if standing is None:
+        return np.zeros(0, np.uint64), np.zeros(0, np.int64)
+    return standing.matches(band, distinct(chunks))
+
+
+def _joined(one: ShingleSets, other: ShingleSets) -> ShingleSets:
+    starts = np.concatenate([one.starts, other.starts + len(one.hashes)])
+    return ShingleSets(np.concatenate([one.hashes, other.hashes]), starts, np.concatenate([one.sizes, other.sizes]))
+
+
+def _merged(keys: Keys, rows: Any, their_keys: Keys, their_rows: Any) -> tuple[Keys, NDArray[np.int64]]:
+    """Two sorted lists of keys with their rows as one."""
+    both, members = np.concatenate([their_keys, keys]), np.concatenate([their_rows, rows]).astype(np.int64)
+    if not len(their_keys):
+        return both, members
+    order = np.argsort(both, kind="stable")
+    return both[order], members[order]
+
+
+def _buckets(chunks: Sequence[Keys], known: Keys) -> tuple[Keys, NDArray[np.int32]]:
+    """Keys that two rows or more have in one band, or one row and the index (``known``, sorted); and their rows."""
     from pipelines.dedup.bands import shared
 
     keys = np.concatenate([*chunks, np.zeros(0, np.uint64)])
     slots = 1 << max(10, (8 * len(keys)).bit_length())
     rows = shared(keys, slots, np.empty(slots // 4, np.uint8))
+    if len(known):
+        rows = np.union1d(rows, np.flatnonzero(_among(keys, known)))
     found = keys[rows]
     order = np.argsort(found)
     found = found[order]
     same = np.zeros(len(found), bool)
     same[1:] = found[1:] == found[:-1]
     same[:-1] |= same[1:]
+    if len(known):
+        same |= _among(found, known)
     return found[same], rows[order[same]].astype(np.int32)
+
+
+def _among(keys: Keys, known: Keys) -> NDArray[np.bool_]:
+    """Which keys are among the known ones (sorted)."""
+    found: NDArray[np.bool_] = known[np.minimum(np.searchsorted(known, keys), len(known) - 1)] == keys
+    return found
 
 
 def _ranked(scanned: Scanned, places: NDArray[np.int64], keep: str) -> tuple[pa.Array, NDArray[np.int64]]:

@@ -101,5 +101,11 @@ class Dedup:
 
     keep: Keep = key("which of them stays: first (lowest id), longest (text) or highest (score_column)", Keep.first)
     score_column: str | None = key("column of numbers, for keep=highest", None, literal=True)
+    against: str | None = key(
+        "standing index, a folder or an earlier run: rows like one that an earlier run kept go, too, and what stays is "
+        "added at the end (MinHash only so far)",
+        None,
+        literal=True,
+    )
     minhash: Minhash = field(default_factory=Minhash)
     embedding: Embedding = field(default_factory=Embedding)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pipelines.errors import RunStopped
 from pipelines.rows import canonical
-from pipelines.stages.stage import Stage, bind
+from pipelines.stages.stage import Stage, bind, named
 from pipelines.store.commit import read_side
 from pipelines.store.dataset import Dataset, Plan, Shard, committed, slice_parts
 from pipelines.store.decisions import decided_already, write_decisions
@@ -94,6 +94,13 @@ def decide_stage(target_url: str, source_url: str, counts: Mapping[int, int], st
         found = bind(stage.node["dedup"])(source)
         ledger = write_decisions(target, source, plan.shards, found.removed, found.stats)
     return canonical(ledger)
+
+
+def remember_stage(stage: Stage, last_url: str, counts: Mapping[int, int], run: str, state: str) -> None:
+    """Add what a run kept at its end to the standing index that a dedup stage checked against."""
+    knobs = {key: value for key, value in stage.node["dedup"].items() if not key.startswith("_")}
+    module = stage.node["dedup"]["_target_"].rpartition(".")[0]
+    named(f"{module}.remember")(Dataset.of(folder(last_url), dict(counts)), run=run, state=state, **knobs)
 
 
 def pending(plan: Plan, done: Mapping[int, Entry]) -> list[Shard]:

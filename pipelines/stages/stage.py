@@ -27,6 +27,12 @@ class Stage:
     identity: Mapping[str, str]
     fingerprint: str
 
+    @property
+    def index(self) -> str | None:
+        """The standing index that a dedup stage checks against."""
+        against: str | None = self.node.get("dedup", {}).get("against") if self.kind == "dedup" else None
+        return against
+
     def folder(self, generation: int = 0) -> str:
         """Name of the stage's directory; a later generation decides again over an input that has grown."""
         number = f"{self.number}.{generation}" if generation else str(self.number)

@@ -111,6 +111,11 @@ class Dataset:
         return sum(self.counts)
 
     @property
+    def origin(self) -> str:
+        """The run whose stage this is, by its URL."""
+        return self.folder.url.rsplit("/", 2)[0]
+
+    @property
     def schema(self) -> pa.Schema:
         """Columns of the parts; every part of a stage has the same."""
         with named(f"{self.folder.url}/{part_name(self.parts[0])}"), self.folder.open(part_name(self.parts[0])) as file:

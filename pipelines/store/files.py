@@ -1,4 +1,4 @@
-"""A folder that a run lives in: local disk, or s3:// and gs:// through fsspec, behind eight verbs.
+"""A folder that a run lives in: local disk, or s3:// and gs:// through fsspec, behind nine verbs.
 
 The verb that matters is ``create``: it publishes a whole file if and only if no file of that name exists, and tells
 which. Locally that is a hard link from a temporary name, on object stores a conditional PUT. Trouble of any store is
@@ -7,15 +7,18 @@ an OSError. Nothing here knows what the bytes mean.
 
 from __future__ import annotations
 
+import mmap
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
 from pipelines.errors import UserError
 
+#: Bytes between two pieces of an object below which one request fetches both.
+_GAP = 65_536
 REMOTE = ("s3://", "s3a://", "gs://", "gcs://")
 
 
@@ -38,6 +41,9 @@ class Folder(Protocol):
 
     def open(self, name: str) -> BinaryIO:
         """The file, seekable, for reading."""
+
+    def pieces(self, name: str, starts: Sequence[int], sizes: Sequence[int]) -> list[bytes]:
+        """Some byte ranges of a file, in the order given; a piece beyond its end is short."""
 
     def names(self) -> list[str]:
         """Names of the files directly in this folder, sorted; temporary ones are left out; [] when it is absent."""
@@ -103,6 +109,13 @@ class LocalFolder:
 
     def open(self, name: str) -> BinaryIO:
         return open(self._path / name, "rb")
+
+    def pieces(self, name: str, starts: Sequence[int], sizes: Sequence[int]) -> list[bytes]:
+        with open(self._path / name, "rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                return [b""] * len(starts)
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+                return [whole[start : start + size] for start, size in _plain(starts, sizes)]
 
     def names(self) -> list[str]:
         return sorted(e.name for e in self._entries() if e.is_file() and not e.name.startswith("."))
@@ -187,6 +200,12 @@ class ObjectFolder:
         with _trouble(self.url):
             return cast(BinaryIO, self._fs.open(self._key(name), "rb"))
 
+    def pieces(self, name: str, starts: Sequence[int], sizes: Sequence[int]) -> list[bytes]:
+        with _trouble(self.url):
+            keys = [self._key(name)] * len(starts)
+            ends = [start + size for start, size in _plain(starts, sizes)]
+            return list(self._fs.cat_ranges(keys, [int(start) for start in starts], ends, max_gap=_GAP))
+
     def names(self) -> list[str]:
         return sorted(self._base(e) for e in self._listed() if e["type"] == "file" and self._base(e))
 
@@ -221,6 +240,11 @@ class ObjectFolder:
                 return cast("list[dict[str, Any]]", self._fs.ls(self._root, detail=True, refresh=True))
         except FileNotFoundError:
             return []
+
+
+def _plain(starts: Sequence[int], sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Starts and sizes as Python's own numbers, whatever they come as."""
+    return zip(map(int, starts), map(int, sizes), strict=True)
 
 
 @contextmanager

@@ -9,8 +9,8 @@ import pytest
 class Rows:
     """A dataset of the rows given, cut into parts of three."""
 
-    def __init__(self, table: pa.Table) -> None:
-        self.table = table
+    def __init__(self, table: pa.Table, origin: str = "memory") -> None:
+        self.table, self.origin = table, origin
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
         # Like Parquet, leave out columns that are not there.

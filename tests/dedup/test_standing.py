@@ -1,0 +1,154 @@
+"""The standing index: tonight's rows against every earlier night's, exactly, and whatever happens to its files."""
+
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipelines.dedup import minhash
+from pipelines.errors import Damaged, UserError
+
+KNOBS = {"text_column": "text", "threshold": 0.7, "bands": 64}
+
+
+def night(rows, texts, origin, first=0):
+    """Rows of one night, with ids that rise from night to night."""
+    source = rows(texts, [f"{first + i:06d}" for i in range(len(texts))])
+    source.origin = origin
+    return source
+
+
+def kept(source, found):
+    gone = set(found.removed["id"].to_pylist())
+    table = source.table.filter(pa.array([id_ not in gone for id_ in source.table["id"].to_pylist()]))
+    return type(source)(table, source.origin)
+
+
+def some(rng, count):
+    return [" ".join(rng.choices("abcdefghijk", k=rng.randint(0, 8))) for _ in range(count)]
+
+
+def pairs(found):
+    return dict(zip(found.removed["id"].to_pylist(), found.removed["keeper_id"].to_pylist(), strict=True))
+
+
+def go(rows, texts, origin, index, first=0, **more):
+    """A night: decide against the index, then add what stays."""
+    source = night(rows, texts, origin, first)
+    found = minhash.find(source, against=str(index), **KNOBS, **more)
+    minhash.remember(
+        kept(source, found),
+        run=origin,
+        state=repr(found.removed["id"].to_pylist()),
+        against=str(index),
+        **KNOBS,
+        **more,
+    )
+    return source, found
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 10**6),
+    clusters=st.sampled_from(["chains", "star"]),
+    verify=st.sampled_from(["exact", "estimate"]),
+)
+def test_a_night_is_as_if_the_earlier_ones_had_come_before_it(tmp_path_factory, rows, seed, clusters, verify) -> None:
+    index, rng = tmp_path_factory.mktemp("index"), random.Random(seed)
+    how = {"clusters": clusters, "verify": verify}
+    before = []
+    for number in range(3):
+        texts = some(rng, 40)
+        alone = night(rows, texts, f"run{number}", 1000 * number)
+        together = pa.concat_tables([*before, alone.table])
+        whole = minhash.find(type(alone)(together), **KNOBS, **how)
+        source, found = go(rows, texts, f"run{number}", index, 1000 * number, **how)
+        ours = set(source.table["id"].to_pylist())
+        assert pairs(found) == {id_: keeper for id_, keeper in pairs(whole).items() if id_ in ours}
+        assert found.stats["against"]["rows"] == sum(len(table) for table in before)
+        before.append(kept(source, found).table)
+
+
+def test_removed_rows_name_the_row_of_the_earlier_night(rows, tmp_path) -> None:
+    text = "a retired lighthouse keeper who restores brass barometers"
+    go(rows, [text, "a nurse who collects maps"], "monday", tmp_path / "i")
+    _, found = go(rows, [f"{text} daily", "a diver"], "tuesday", tmp_path / "i", 100)
+    assert found.removed.select(["id", "keeper_id", "via_id", "similarity"]).to_pylist() == [
+        {"id": "000100", "keeper_id": "000000", "via_id": "000000", "similarity": 8 / 9}
+    ]
+    told = found.stats["against"]
+    assert (told["rows"], told["removed"]) == (2, 1)
+    band_keys = sum(file.stat().st_size for file in (tmp_path / "i").glob("segment-*/band-*"))
+    assert told["bytes_read"] < band_keys  # of Monday's half, once, and one candidate
+
+
+def test_a_run_is_not_checked_against_itself_and_replaces_its_own_segment(rows, tmp_path) -> None:
+    index = tmp_path / "i"
+    go(rows, ["a b c", "d e f"], "monday", index)
+    _, again = go(rows, ["a b c", "d e f"], "monday", index)
+    assert again.stats["removed"] == 0
+    _, found = go(rows, ["a b c"], "tuesday", index, 100)
+    assert found.stats["against"]["rows"] == 2
+
+
+def test_a_run_that_has_not_changed_is_not_added_again(rows, tmp_path) -> None:
+    for _ in range(2):
+        minhash.remember(night(rows, ["a b"], "monday"), run="monday", state="x", against=str(tmp_path / "i"), **KNOBS)
+    assert [path.name for path in (tmp_path / "i").glob("version-*")] == ["version-00001.json"]
+
+
+def test_an_index_made_with_other_settings_is_refused(rows, tmp_path) -> None:
+    go(rows, ["a b c"], "monday", tmp_path / "i")
+    with pytest.raises(UserError, match=r"other settings:\n  dedup.minhash.ngram: 1 -> 2"):
+        minhash.find(night(rows, ["a b c"], "tuesday"), against=str(tmp_path / "i"), ngram=2, **KNOBS)
+
+
+def test_a_folder_of_other_things_is_no_index(rows, tmp_path) -> None:
+    (tmp_path / "diary.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"holds diary.txt, which is no index"):
+        minhash.find(night(rows, ["a b c"], "monday"), against=str(tmp_path), **KNOBS)
+
+
+@pytest.mark.parametrize("file", ["band-00.bin", "sets.bin", "ids.bin", "rows.bin", "version-00001.json"])
+def test_a_damaged_file_is_named(rows, tmp_path, file) -> None:
+    go(rows, ["a b c"], "monday", tmp_path / "i")
+    [path] = (tmp_path / "i").rglob(file)
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    with pytest.raises(Damaged, match=path.parent.name if file != "version-00001.json" else path.name):
+        minhash.find(night(rows, ["a b c"], "tuesday"), against=str(tmp_path / "i"), **KNOBS)
+
+
+def test_an_update_that_breaks_off_leaves_the_index_as_it_was(rows, tmp_path, monkeypatch) -> None:
+    index = tmp_path / "i"
+    go(rows, ["a b c"], "monday", index)
+    written = []
+
+    def full(self, name, content):
+        if len(written) == 5:
+            raise OSError(28, "No space left on device")
+        written.append(name)
+        (Path(self.url)).mkdir(parents=True, exist_ok=True)
+        (Path(self.url) / name).write_bytes(content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.store.files.LocalFolder.replace", full)
+        with pytest.raises(OSError, match="No space left"):
+            go(rows, ["d e f"], "tuesday", index, 100)
+    _, found = go(rows, ["a b c", "d e f"], "wednesday", index, 200)
+    assert pairs(found) == {"000200": "000000"}
+
+
+def test_of_two_writers_one_is_refused(rows, tmp_path) -> None:
+    index = str(tmp_path / "i")
+    comparison = minhash.Comparison.asked(0.7, bands=64)
+    first, second = (minhash.Standing(minhash.home(index), comparison, run) for run in ("monday", "tuesday"))
+    with minhash.ThreadPoolExecutor(1) as pool:
+        scanned = minhash.scan(night(rows, ["a b c"], "x"), "text", None, comparison, pool)
+        first.add("monday", "x", scanned)
+        with pytest.raises(UserError, match="another run changed the index meanwhile"):
+            second.add("tuesday", "x", scanned)
