@@ -62,7 +62,7 @@ def _what_the_data_is(kind: str, node: Mapping[str, Any]) -> dict[str, Any]:
     """A stage's settings without those that only say how it is run."""
     settings = {key: value for key, value in node.items() if key != "enabled"}
     if kind == "dedup":
-        settings["dedup"] = {key: value for key, value in node["dedup"].items() if key != "batch_size"}
+        settings["dedup"] = {k: v for k, v in node["dedup"].items() if k not in ("batch_size", "device")}
     return settings
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from threading import Event, Thread
 from typing import Any
 
@@ -24,11 +25,20 @@ from pipelines.progress import Progress
 from pipelines.publish import publish
 from pipelines.recipe import stages_of
 from pipelines.stages import cluster
-from pipelines.stages.execute import decide_stage, pending, remember_stage, settle_plan, settle_retries, waves
+from pipelines.stages.execute import (
+    decide_stage,
+    pending,
+    remember_stage,
+    settle_plan,
+    settle_retries,
+    settle_vectors,
+    waves,
+)
 from pipelines.stages.ingest import ingest, settle_seeds
 from pipelines.stages.pool import Pool
 from pipelines.stages.stage import Job, Stage
 from pipelines.store.dataset import Dataset, part_name
+from pipelines.store.decisions import decided_already
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.lease import Lease, acquire
 from pipelines.store.ledger import Entry, entries_of, totals, write_cache
@@ -161,7 +171,7 @@ class Night:
             self._progress.begin(stage.name, sum(s.rows for s in plan.shards), list(entries.values()))
             pool = self._ready_pool(load=stage.kind == "flow")
             if stage.kind == "dedup":
-                self._decide(stage, target, source)
+                self._decide(pool, stage, target, source)
             job = Job(self._place.url, stage, base(source.folder), base(target), self._config)
             for wave in waves(left, io["wave_shards"]):
                 self._wave(pool, job, wave, entries, limit)
@@ -212,7 +222,22 @@ class Night:
         if not self._interrupt and any(shard.index not in entries for shard in wave):
             raise RunStopped("shards came back undone though nobody asked the run to end; run the same command again")
 
-    def _decide(self, stage: Stage, target: Folder, source: Dataset) -> None:
+    def _encode(self, pool: Pool, stage: Stage, target: Folder, source: Dataset) -> None:
+        """Have the vectors made that a stage compares, shard by shard: a kill costs at most the shards under way."""
+        place, plan, entries = settle_vectors(target, source)
+        left = pending(plan, entries)
+        if left:
+            self._progress.begin(f"{stage.name}: encoding", source.rows, list(entries.values()))
+            encoding = replace(stage, kind="vectors")
+            where = f"{base(target)}/{base(place)}"
+            job = Job(self._place.url, encoding, base(source.folder), where, self._config, pool.threads)
+            for wave in waves(left, self._config["io"]["wave_shards"]):
+                self._wave(pool, job, wave, entries, FailureLimit(1.0))
+                self._stop_if_asked()
+
+    def _decide(self, pool: Pool, stage: Stage, target: Folder, source: Dataset) -> None:
+        if decided_already(target) is None and stage.encodes:
+            self._encode(pool, stage, target, source)
         self._lease.check()
         self._progress.waiting(f"{stage.name}: comparing {source.rows:,} rows")
         counts = dict(zip(source.parts, source.counts, strict=True))

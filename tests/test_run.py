@@ -371,6 +371,20 @@ def test_an_earlier_run_can_be_what_tonights_rows_are_checked_against(tmp_path):
     assert verify(f"{tmp_path}/monday")["complete"]
 
 
+def test_vectors_are_made_once_and_kept_out_of_the_table(finished, seeds, tmp_path):
+    output = damaged(finished, tmp_path)
+    [stage] = output.glob("stages/4-embedding-*")
+    vectors = pads.dataset([str(path) for path in (stage / "vectors").glob("part-*")], format="parquet").to_table()
+    assert vectors.column_names == ["id", "vector"]
+    assert set(rows(output)[0]) & {"vector"} == set()
+    before = {path.name: path.stat().st_mtime_ns for path in (stage / "vectors").glob("part-*")}
+    for path in (*stage.glob("part-*"), stage / "decisions" / "part-00000.parquet"):
+        path.unlink()
+    start(seeds, output)
+    assert {path.name: path.stat().st_mtime_ns for path in (stage / "vectors").glob("part-*")} == before
+    assert rows(output) == rows(finished[0])
+
+
 def damaged(finished, tmp_path):
     """A copy of the finished run to do harm to."""
     shutil.copytree(finished[0], tmp_path / "copy")

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import lru_cache
+from threading import Lock
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipelines.engine.weights import resolve
 from pipelines.errors import UserError
 
 Encode = Callable[[list[str]], NDArray[np.float32]]
@@ -21,12 +24,24 @@ Encode = Callable[[list[str]], NDArray[np.float32]]
 SIMULATED_DIMENSIONS = 384
 
 
-def load(encoder: str, batch_size: int) -> Encode:
-    """The function from texts to vectors, shape (texts, dimensions), each of length 1.
+@lru_cache(maxsize=2)
+def load(
+    encoder: str,
+    batch_size: int,
+    device: str | None = None,
+    dtype: str = "auto",
+    backend: str = "torch",
+    threads: int | None = None,
+) -> Encode:
+    """The function from texts to vectors, shape (texts, dimensions), each of length 1; loaded once a process.
 
     Args:
         encoder: hub id, path, ``packaged:NAME``, or ``simulated``.
         batch_size: texts encoded at once.
+        device: ``cpu``, ``cuda``...; None takes a GPU where there is one.
+        dtype: ``auto`` (as published), ``float32``, ``float16`` or ``bfloat16``.
+        backend: ``torch``, ``onnx`` or ``openvino``; the last two need their packages.
+        threads: CPU threads; None takes every CPU that this process may use.
 
     Raises:
         UserError: the encoder cannot be loaded, or ``batch_size`` is below 1.
@@ -35,7 +50,7 @@ def load(encoder: str, batch_size: int) -> Encode:
         raise UserError(f"dedup.embedding.batch_size={batch_size}: at least 1 text is encoded at once")
     if encoder == "simulated":
         return simulated
-    return _sentence_transformer(encoder, batch_size)
+    return _sentence_transformer(encoder, batch_size, device, dtype, backend, threads)
 
 
 def simulated(texts: list[str]) -> NDArray[np.float32]:
@@ -46,28 +61,36 @@ def simulated(texts: list[str]) -> NDArray[np.float32]:
     return sign_sums(*Shingling(normalise=STEPS).sets(pa.array(texts, pa.string())), SIMULATED_DIMENSIONS)
 
 
-def _sentence_transformer(encoder: str, batch_size: int) -> Encode:
+def _sentence_transformer(
+    encoder: str, batch_size: int, device: str | None, dtype: str, backend: str, threads: int | None
+) -> Encode:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    # Ray gives a process that reserves one CPU one thread.
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    from pipelines.engine.weights import resolve
-
+    # Ray gives a process that reserves no CPU, or one, one thread.
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
     place = resolve(encoder, setting="dedup.embedding.encoder")
     try:
-        model = SentenceTransformer(place)
-    except (OSError, ValueError) as error:
+        model = SentenceTransformer(
+            place,
+            device=device,
+            backend=backend,
+            model_kwargs={} if dtype == "auto" else {"dtype": getattr(torch, dtype)},
+        )
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise UserError(
-            f"dedup.embedding.encoder={encoder}: cannot be loaded ({error}); name a sentence-transformers model by hub "
-            "id or path, or packaged:all-minilm-l6-v2, or set dedup.embedding.enabled=false"
+            f"dedup.embedding.encoder={encoder}: cannot be loaded with device={device}, dtype={dtype}, backend="
+            f"{backend} ({error}); name a sentence-transformers model by hub id or path, or "
+            "packaged:all-minilm-l6-v2, or set dedup.embedding.enabled=false"
         ) from error
+    one_at_a_time = Lock()
 
     def encode(texts: list[str]) -> NDArray[np.float32]:
         # The model sorts the texts by length itself, so that a batch holds little padding.
-        vectors = model.encode(
-            texts, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
-        )
+        with one_at_a_time:
+            vectors = model.encode(
+                texts, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
+            )
         return np.asarray(vectors, np.float32)
 
     return encode

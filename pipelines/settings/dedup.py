@@ -51,6 +51,23 @@ class Clusters(StrEnum):
     star = "star"
 
 
+class EncoderDtype(StrEnum):
+    """Number format of an encoder."""
+
+    auto = "auto"
+    float32 = "float32"
+    float16 = "float16"
+    bfloat16 = "bfloat16"
+
+
+class Backend(StrEnum):
+    """What runs an encoder."""
+
+    torch = "torch"
+    onnx = "onnx"
+    openvino = "openvino"
+
+
 class Keep(StrEnum):
     """Which row of a cluster stays."""
 
@@ -93,6 +110,9 @@ class Embedding:
     threshold: float = key("cosine similarity above which a row is a duplicate", 0.9, SHARE_ABOVE_ZERO)
     encoder: str = key("hub id, path, `packaged:NAME` or `simulated`", "packaged:all-minilm-l6-v2", literal=True)
     batch_size: int = key("texts encoded at once", 64, at_least(1))
+    device: str | None = key("where the encoder runs: cpu, cuda, ...; null takes a GPU where there is one", None)
+    dtype: EncoderDtype = key("auto (as published), float32, float16 or bfloat16", EncoderDtype.auto)
+    backend: Backend = key("torch, onnx or openvino; the last two need their packages", Backend.torch)
 
 
 @dataclass

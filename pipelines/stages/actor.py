@@ -20,7 +20,7 @@ from pipelines.engine.kinds import open_engine
 from pipelines.engine.llm import Engine
 from pipelines.errors import EngineDead, RunStopped, UserError
 from pipelines.stages.flow import FlowWork, flow_work
-from pipelines.stages.sift import decided, filtered
+from pipelines.stages.sift import decided, encoded, filtered
 from pipelines.stages.stage import Job, bind
 from pipelines.store.commit import Outcome, commit
 from pipelines.store.dataset import Shard, part_name, read_shard
@@ -113,6 +113,8 @@ class ShardActor:
         table = await asyncio.to_thread(read_shard, stages.sub(job.source), shard)
         if stage.kind == "flow":
             return await self._through_flow(await self._flow(job), shard, table)
+        if stage.kind == "vectors":
+            return await asyncio.to_thread(encoded, stage, shard, table, job.threads)
         if stage.kind == "filter":
             rules = {reason: bind(node) for reason, node in stage.node["filters"].items()}
             return await asyncio.to_thread(filtered, stage.name, stage.fingerprint, shard, table, rules)

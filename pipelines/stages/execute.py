@@ -16,7 +16,11 @@ from pipelines.store.commit import read_side
 from pipelines.store.dataset import Dataset, Plan, Shard, committed, slice_parts
 from pipelines.store.decisions import decided_already, write_decisions
 from pipelines.store.files import Folder, base, folder
-from pipelines.store.ledger import Entry
+from pipelines.store.ledger import Entry, read_entry
+
+#: Folder of a stage's vectors, and rows of a shard of them: minutes on a CPU, seconds on a GPU.
+VECTORS = "vectors"
+ENCODED_ROWS = 4096
 
 
 def settle_plan(stages: Folder, stage: Stage, source: Dataset, shard_rows: int) -> tuple[Folder, Plan]:
@@ -47,6 +51,16 @@ def settle_plan(stages: Folder, stage: Stage, source: Dataset, shard_rows: int) 
         plan = Plan.extend(target, source.folder, shards, [p for p, _ in new])
     assert plan is not None  # a source has at least one part, so a new plan was just written
     return target, plan
+
+
+def settle_vectors(target: Folder, source: Dataset) -> tuple[Folder, Plan, dict[int, Entry]]:
+    """The directory, frozen shards and committed entries of a stage's vectors: a dataset of their own."""
+    place = target.sub(VECTORS)
+    plan = Plan.load(place)
+    if plan is None:
+        shards = slice_parts(zip(source.parts, source.counts, strict=True), ENCODED_ROWS, 0)
+        plan = Plan.extend(place, source.folder, shards, source.parts)
+    return place, plan, {shard: read_entry(place, shard) for shard in committed(place)}
 
 
 def settle_retries(
@@ -91,7 +105,9 @@ def decide_stage(target_url: str, source_url: str, counts: Mapping[int, int], st
         source = Dataset.of(folder(source_url), dict(counts))
         plan = Plan.load(target)
         assert plan is not None  # settle_plan ran before
-        found = bind(stage.node["dedup"])(source)
+        places = [shard for shard in committed(target.sub(VECTORS)) if stage.encodes]
+        vectors = {"encoded": Dataset.of(target.sub(VECTORS), dict.fromkeys(places, 0))} if places else {}
+        found = bind(stage.node["dedup"])(source, **vectors)
         ledger = write_decisions(target, source, plan.shards, found.removed, found.stats)
     return canonical(ledger)
 

@@ -45,6 +45,8 @@ class Pool:
         self.placement: Placement = place(
             config, cpus=int(total.get("CPU", 1)), gpus=int(total.get("GPU", 0)), nodes=nodes, engine=engine
         )
+        #: CPU threads that an actor may use beside the others of a node.
+        self.threads = max(1, int(total.get("CPU", 1)) // self.placement.actors)
         self._config = config
         self._engine = engine
         self._actors = [self._actor(i) for i in range(self.placement.actors)]

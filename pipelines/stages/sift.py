@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.rows import VERDICT, beside
+from pipelines.stages.stage import Stage
 from pipelines.store.commit import Outcome, new_attempt
 from pipelines.store.dataset import Shard
 from pipelines.store.ledger import Entry
@@ -39,6 +40,17 @@ def decided(stage: str, fingerprint: str, shard: Shard, table: pa.Table, decisio
     found = decisions.drop_columns(["id"]).take(place)
     reasons = pc.if_else(pc.is_valid(place), "duplicate", pa.scalar(None, pa.string()))
     return sifted(stage, fingerprint, shard, table, reasons, started, found)
+
+
+def encoded(stage: Stage, shard: Shard, table: pa.Table, threads: int) -> Outcome:
+    """The vectors of a shard's rows; every row has one, if only a null."""
+    started = time.monotonic()
+    make = stage.encodes
+    assert make is not None
+    knobs = {key: value for key, value in stage.node["dedup"].items() if not key.startswith("_")}
+    made = make(table, threads=threads, **knobs)
+    nothing = pa.table({"reason": pa.array([], pa.string())})
+    return Outcome(made, tallied(stage.name, stage.fingerprint, shard.index, made, nothing, started))
 
 
 def sifted(

@@ -28,6 +28,15 @@ class Stage:
     fingerprint: str
 
     @property
+    def encodes(self) -> Callable[..., Any] | None:
+        """The row-wise first part of a dedup that compares vectors: the function ``vectors`` beside its own."""
+        if self.kind not in ("dedup", "vectors"):
+            return None
+        module = importlib.import_module(self.node["dedup"]["_target_"].rpartition(".")[0])
+        found: Callable[..., Any] | None = getattr(module, "vectors", None)
+        return found
+
+    @property
     def index(self) -> str | None:
         """The standing index that a dedup stage checks against."""
         against: str | None = self.node.get("dedup", {}).get("against") if self.kind == "dedup" else None
@@ -43,7 +52,7 @@ class Stage:
 class Job:
     """A stage at work in a run: where it reads, where it writes, and the composed configuration.
 
-    ``source`` and ``target`` are directory names under the run's ``stages/``.
+    ``source`` and ``target`` are directory names under the run's ``stages/``; ``threads`` are an actor's.
     """
 
     run: str
@@ -51,6 +60,7 @@ class Job:
     source: str
     target: str
     config: Mapping[str, Any]
+    threads: int = 1
 
 
 def bind(node: Mapping[str, Any]) -> Callable[..., Any]:
