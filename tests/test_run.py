@@ -431,3 +431,11 @@ def test_data_that_is_lost_is_written_again(seeds, finished, tmp_path):
         export(str(output))
     start(seeds, output)
     assert rows(output) == rows(finished[0])
+
+
+def test_a_damaged_vector_is_named(finished, tmp_path):
+    output = damaged(finished, tmp_path)
+    [part] = output.glob("stages/4-embedding-*/vectors/part-00000.parquet")
+    content = part.read_bytes()
+    part.write_bytes(content[:500] + bytes([content[500] ^ 4]) + content[501:])
+    assert any("vectors/part-00000.parquet" in defect for defect in verify(str(output))["defects"])

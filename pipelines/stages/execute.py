@@ -14,12 +14,11 @@ from pipelines.rows import canonical
 from pipelines.stages.stage import Stage, bind, named
 from pipelines.store.commit import read_side
 from pipelines.store.dataset import Dataset, Plan, Shard, committed, slice_parts
-from pipelines.store.decisions import decided_already, write_decisions
+from pipelines.store.decisions import VECTORS, decided_already, write_decisions
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import Entry, read_entry
 
-#: Folder of a stage's vectors, and rows of a shard of them: minutes on a CPU, seconds on a GPU.
-VECTORS = "vectors"
+#: Rows of a shard of vectors: a minute on a CPU, seconds on a GPU.
 ENCODED_ROWS = 4096
 
 

@@ -22,6 +22,8 @@ from pipelines.store.files import Folder
 from pipelines.store.ledger import FOOTER
 
 _NAME = part_name(0)
+#: Folder of the vectors that a stage compares, beside its decisions: a dataset of their own.
+VECTORS = "vectors"
 
 
 def decided_already(stage: Folder) -> dict[str, Any] | None:

@@ -9,7 +9,6 @@ stages decided.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import zip_longest
@@ -19,9 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import RunStopped
-from pipelines.rows import python_rows
 from pipelines.store.commit import SIDES, read_sealed, read_side
+from pipelines.store.compare import compared
 from pipelines.store.dataset import Plan, Shard, committed, part_name, read_shard
+from pipelines.store.decisions import VECTORS
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import Entry, entry_in, read_cache, totals
 from pipelines.store.record import read_record
@@ -128,6 +128,11 @@ def _check_stage(
                 turned_away += sides["rejected"]["id"].chunks
         except _DAMAGE as error:
             defect(f"{part_name(index)} or a file beside it is damaged: {type(error).__name__}: {error}")
+    for index in committed(stage.folder.sub(VECTORS)):
+        try:
+            read_sealed(stage.folder.sub(VECTORS), part_name(index), ["id"])
+        except _DAMAGE as error:
+            defect(str(error))
     if stage.kind == "dedup" and plan is not None and entries:
         for text in _decision_defects(stage.folder, turned_away, present):
             defect(text)
@@ -242,7 +247,7 @@ def _check_published(place: Folder, seen: list[StageNow], defects: list[str]) ->
         target = place.sub(name)
         files = [file for file in target.names() if file.endswith(".parquet")]
         try:
-            there, decided, same = _compared((read_sealed(target, file) for file in files), wanted)
+            there, decided, same = compared((read_sealed(target, file) for file in files), wanted)
         except _DAMAGE as error:
             defects.append(f"{name}/ is damaged: {type(error).__name__}: {error}")
             continue
@@ -253,38 +258,6 @@ def _check_published(place: Folder, seen: list[StageNow], defects: list[str]) ->
             )
     if published["rows"] != sum(entry.items_kept for entry in last.entries.values()):
         defects.append("metadata.json counts other rows than the last stage kept")
-
-
-def _compared(shown: Iterator[pa.Table], wanted: Iterator[pa.Table]) -> tuple[int, int, bool]:
-    """Rows of two streams of tables, and whether they are equal in every column of the first; a table each is held."""
-    counts, same = [0, 0], True
-    left, right = _counted(shown, counts, 0), _counted(wanted, counts, 1)
-    ours, theirs = next(left, None), next(right, None)
-    while ours is not None and theirs is not None:
-        rows = min(ours.num_rows, theirs.num_rows)
-        same = same and _same(ours.slice(0, rows), theirs.slice(0, rows))
-        ours = ours.slice(rows) if ours.num_rows > rows else next(left, None)
-        theirs = theirs.slice(rows) if theirs.num_rows > rows else next(right, None)
-    deque(left, maxlen=0)
-    deque(right, maxlen=0)
-    return counts[0], counts[1], same and counts[0] == counts[1]
-
-
-def _counted(tables: Iterator[pa.Table], counts: list[int], side: int) -> Iterator[pa.Table]:
-    """The tables that have rows, which are added up in ``counts[side]``."""
-    for table in tables:
-        counts[side] += table.num_rows
-        if table.num_rows:
-            yield table.replace_schema_metadata(None)
-
-
-def _same(ours: pa.Table, theirs: pa.Table) -> bool:
-    """Whether every column of ``ours`` is in ``theirs``, with equal values."""
-    if not set(ours.column_names) <= set(theirs.column_names):
-        return False
-    theirs = theirs.select(ours.column_names)
-    # To Arrow a NaN is not itself; written out it is.
-    return bool(ours.equals(theirs)) or str(python_rows(ours)) == str(python_rows(theirs))
 
 
 def _ids(column: pa.ChunkedArray | pa.Array | None) -> pa.Array:
