@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -79,17 +80,23 @@ def _refuse_silent(address: str) -> None:
 
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Ray takes SIGTERM for itself when it starts, and then ends or aborts the process on it; a run drains on it."""
-    handle = signal.signal
+    """Ray takes SIGTERM for itself when it starts, in Python and below it, and then aborts on it; a run drains on it.
+
+    Its handler in Python is not let in. Its library's, set late in the start, is replaced right after: between the two
+    lies about a tenth of a second in which the signal still aborts (a dead owner's lease is free, nothing is lost).
+    """
+    handle, ours = signal.signal, signal.getsignal(signal.SIGTERM)
 
     def but_sigterm(number: int, handler: Any) -> Any:
-        return signal.getsignal(number) if number == signal.SIGTERM else handle(number, handler)
+        return ours if number == signal.SIGTERM else handle(number, handler)
 
     signal.signal = but_sigterm  # type: ignore[assignment]
     try:
         yield
     finally:
         signal.signal = handle
+        if ours is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, ours)
 
 
 def disconnect() -> None:

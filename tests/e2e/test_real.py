@@ -60,7 +60,7 @@ def test_a_killed_engine_is_replaced_and_no_row_is_lost(nightmill, tmp_path):
         "recipe=text_to_persona",
         f"input={ROOT / 'scripts/sample_seeds.parquet'}",
         f"output={output}",
-        "limit=12",
+        "limit=24",
         "io.shard_rows=3",
         "io.shards_in_flight=1",
         "sampling.max_tokens=64",
@@ -73,4 +73,4 @@ def test_a_killed_engine_is_replaced_and_no_row_is_lost(nightmill, tmp_path):
     proof = verify(str(output))
     assert (proof["ok"], proof["complete"]) == (True, True), proof["defects"]
     personas = proof["stages"]["personas"]
-    assert (personas["rows_in"], personas["rows_failed"]) == (12, 0)
+    assert (personas["rows_in"], personas["rows_failed"]) == (24, 0)

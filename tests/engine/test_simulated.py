@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from pipelines import settings as keys
 from pipelines.dedup import minhash
+from pipelines.dedup.shingles import STEPS
 from pipelines.engine import vocabulary
 from pipelines.engine.instances import instance
 from pipelines.engine.llm import Request, Sampling
@@ -74,7 +75,7 @@ class Texts:
 
 
 def removed_by_minhash(texts: list[str]) -> int:
-    return minhash.find(Texts(texts), text_column="text", normalise=True).stats["removed"]
+    return minhash.find(Texts(texts), text_column="text", normalise=STEPS).stats["removed"]
 
 
 async def test_the_default_shares_hold_under_real_filters_and_dedup() -> None:
