@@ -7,6 +7,7 @@ Nothing of Hydra or OmegaConf leaves this module: flows, actors and engines rece
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, cast
@@ -47,6 +48,9 @@ def compose(overrides: Sequence[str], *, needs: Collection[str] = NEEDS) -> dict
         config = _chosen(asked, needs)
         for override in asked.values:
             asked.wrong.extend(_applied(config, override))
+    if (against := config.dedup.against) and "://" not in against:
+        # It is opened by processes that may stand elsewhere.
+        config.dedup.against = os.path.abspath(os.path.expanduser(against))
     asked.wrong.extend(_unset(config, needs, asked.wrong))
     asked.wrong.extend(check.rule_mistakes(config))
     broken = list(_broken_references(config))

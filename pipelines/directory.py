@@ -6,12 +6,13 @@ A directory takes one recipe over one input. ``settle_input`` and ``settle_recip
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from pipelines.dedup.standing import home
-from pipelines.errors import UserError
+from pipelines.errors import RunStopped, UserError
 from pipelines.recipe import changed_stages, recorded, stages_of
 from pipelines.stages.stage import Stage
 from pipelines.store.dataset import committed
@@ -21,6 +22,15 @@ from pipelines.store.lease import Lease, acquire, holder
 from pipelines.store.manifest import KEYS, Manifest, check, freeze
 from pipelines.store.record import read_record, write_record
 from pipelines.store.survey import stage_records
+
+
+@contextmanager
+def storage_trouble(output: str) -> Iterator[None]:
+    """A full disk or a store that refuses ends a run with a message; what is committed stays."""
+    try:
+        yield
+    except OSError as error:
+        raise RunStopped(f"output={output}: {error}; mend that and run the same command again") from error
 
 
 def refuse_place(place: Folder, config: Mapping[str, Any]) -> None:
@@ -55,7 +65,11 @@ def settle_recipe(place: Folder, config: Mapping[str, Any], stages: list[Stage],
     lease.check()
     write_record(place, "config.yaml", dict(config))
     # Last: a folder with it holds a run.
-    write_record(place, "stages.json", {"recipe": config["recipe"]["name"], "stages": recorded(stages)})
+    try:
+        run = read_record(place, "stages.json")["run"]
+    except FileNotFoundError:
+        run = uuid.uuid4().hex
+    write_record(place, "stages.json", {"recipe": config["recipe"]["name"], "run": run, "stages": recorded(stages)})
 
 
 @contextmanager

@@ -7,7 +7,7 @@ keeper. Both are made from committed shards alone, in a process of their own, an
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -41,8 +41,11 @@ _RECORDED = (
 )
 
 
-def publish(place: Folder, config: Mapping[str, Any], made: Made) -> None:
-    """Write ``data/``, ``removed/``, ``metadata.json``, ``stats.json`` and ``README.md``, unless they are current."""
+def publish(place: Folder, config: Mapping[str, Any], made: Made, connect: Callable[[], None] = lambda: None) -> None:
+    """Write ``data/``, ``removed/``, ``metadata.json``, ``stats.json`` and ``README.md``, unless they are current.
+
+    ``connect`` is called before work is given to Ray.
+    """
     last = list(made)[-1]
     _, target, entries = made[last]
     state = state_of((name, folder_, found) for name, (_, folder_, found) in made.items())
@@ -52,6 +55,9 @@ def publish(place: Folder, config: Mapping[str, Any], made: Made) -> None:
             return
     except (FileNotFoundError, Damaged):
         pass  # not published yet, or to be published again
+    # What it says holds no longer once a file of data/ is another state's.
+    place.remove("metadata.json")
+    connect()
     rows_per_file = config["io"]["rows_per_file"]
     dedups = [(folder_.url, sorted(found)) for stage, folder_, found in made.values() if stage.kind == "dedup"]
     counts = {part: entry.items_kept for part, entry in sorted(entries.items())}

@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pipelines.directory import indexes_held, refuse_place, settle_input, settle_recipe
+from pipelines.directory import indexes_held, refuse_place, settle_input, settle_recipe, storage_trouble
 from pipelines.errors import Damaged, Interrupted, RunStopped, UserError
 from pipelines.failures import FailureLimit
 from pipelines.interrupt import Interrupt, interruptible
@@ -66,7 +66,7 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
     place = folder(config["output"])
     started = time.monotonic()
     refuse_place(place, config)
-    with _storage_trouble(config["output"]), acquire(place) as lease, Progress(Console(stderr=True)) as progress:
+    with storage_trouble(config["output"]), acquire(place) as lease, Progress(Console(stderr=True)) as progress:
         if lease.took_over:
             progress.say(lease.took_over)
         manifest = settle_input(place, config)
@@ -79,19 +79,11 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
                 for stage in stages[1:]:
                     dataset = night.stage(stage, dataset)
                 lease.check()
-                publish(place, config, night.made)
+                # Before the record that says the run is finished.
                 night.remember()
+                publish(place, config, night.made, night.connect)
     seconds = time.monotonic() - started
     return summary(place, config, night.made, seconds=seconds, tokens_per_second=night.tokens_per_second)
-
-
-@contextmanager
-def _storage_trouble(output: str) -> Iterator[None]:
-    """A full disk or a store that refuses ends a run with a message; what is committed stays."""
-    try:
-        yield
-    except OSError as error:
-        raise RunStopped(f"output={output}: {error}; mend that and run the same command again") from error
 
 
 class Night:
@@ -168,10 +160,10 @@ class Night:
         if left:
             # Without shards that are gone: one that is made again would be told by its old entry after a kill.
             write_cache(self._place, target, entries)
+            if stage.kind == "dedup":
+                self._decide(self._ready_pool(load=False), stage, target, source)
             self._progress.begin(stage.name, sum(s.rows for s in plan.shards), list(entries.values()))
             pool = self._ready_pool(load=stage.kind == "flow")
-            if stage.kind == "dedup":
-                self._decide(pool, stage, target, source)
             job = Job(self._place.url, stage, base(source.folder), base(target), self._config)
             for wave in waves(left, io["wave_shards"]):
                 self._wave(pool, job, wave, entries, limit)
@@ -191,9 +183,9 @@ class Night:
         counts = {part: entry.items_kept for part, entry in entries.items()}
         state = state_of((stage.name, target, found) for stage, target, found in stages)
         for stage, _, _ in stages:
-            if stage.index and any(counts.values()):
-                self._connect()
-                cluster.apart(remember_stage, stage, last.url, counts, self._place.url, state)
+            if stage.index:
+                self.connect()
+                cluster.apart(remember_stage, stage, last.url, counts, state)
 
     def _wave(self, pool: Pool, job: Job, wave: Any, entries: dict[int, Entry], limit: FailureLimit) -> None:
         """Have a wave's shards done. Whatever ends the run early lets those under way be finished and committed."""
@@ -245,7 +237,7 @@ class Night:
 
     def _ready_pool(self, *, load: bool) -> Pool:
         if self._pool is None:
-            self._connect()
+            self.connect()
             self._pool = Pool(self._config, engine=self._asks_model)
             for warning in self._pool.placement.warnings:
                 self._progress.say(warning)
@@ -262,7 +254,8 @@ class Night:
             self._pool.load(waiting)
         return self._pool
 
-    def _connect(self) -> None:
+    def connect(self) -> None:
+        """Join or start Ray, unless this start has."""
         self._connected = cluster.connect(self._config["cluster"]) or self._connected
 
     def _finished(self, stage: Stage, target: Folder, entries: dict[int, Entry]) -> Dataset:

@@ -24,7 +24,10 @@ Encode = Callable[[list[str]], NDArray[np.float32]]
 SIMULATED_DIMENSIONS = 384
 
 
-@lru_cache(maxsize=2)
+#: Shards of one process ask for the encoder at once; it is loaded once.
+_LOADING = Lock()
+
+
 def load(
     encoder: str,
     batch_size: int,
@@ -50,7 +53,8 @@ def load(
         raise UserError(f"dedup.embedding.batch_size={batch_size}: at least 1 text is encoded at once")
     if encoder == "simulated":
         return simulated
-    return _sentence_transformer(encoder, batch_size, device, dtype, backend, threads)
+    with _LOADING:
+        return _sentence_transformer(encoder, batch_size, device, dtype, backend, threads)
 
 
 def simulated(texts: list[str]) -> NDArray[np.float32]:
@@ -61,12 +65,18 @@ def simulated(texts: list[str]) -> NDArray[np.float32]:
     return sign_sums(*Shingling(normalise=STEPS).sets(pa.array(texts, pa.string())), SIMULATED_DIMENSIONS)
 
 
+@lru_cache(maxsize=2)
 def _sentence_transformer(
     encoder: str, batch_size: int, device: str | None, dtype: str, backend: str, threads: int | None
 ) -> Encode:
-    import torch
-    from sentence_transformers import SentenceTransformer
-
+    try:
+        import torch
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise UserError(
+            f"dedup.embedding.encoder={encoder}: needs the package sentence-transformers ({error}); install it, or set "
+            "dedup.embedding.enabled=false"
+        ) from error
     # Ray gives a process that reserves no CPU, or one, one thread.
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
     place = resolve(encoder, setting="dedup.embedding.encoder")

@@ -28,6 +28,9 @@ from pipelines.dedup.standing import Standing, distinct, home
 from pipelines.errors import UserError
 from pipelines.store.dataset import Dataset, committed
 from pipelines.store.files import folder
+from pipelines.store.lease import holder
+from pipelines.store.record import read_record
+from pipelines.store.survey import finished, survey
 
 __all__ = ["find", "remember", "signatures", "token_hash32", "token_hash64"]
 
@@ -101,15 +104,15 @@ def remember(dataset: Source, *, run: str, state: str, text_column: str, against
 
 
 def _standing(against: str, comparison: Comparison, run: str, text_column: str, pool: ThreadPoolExecutor) -> Standing:
-    """The index without what it knows of ``run``; that of an earlier run begins with what is in its ``data/``."""
-    standing, place = Standing(home(against), comparison, run), folder(against)
-    if standing.number or "manifest.json" not in place.names() or place.url == run:
-        return standing
-    parts = committed(place.sub("data"))
-    if not parts:
-        raise UserError(f"dedup.against={against}: the run there has no data/ yet; run it to its end first")
-    earlier = Dataset.of(place.sub("data"), dict.fromkeys(parts, 0))
-    standing.add(place.url, "data", scan(earlier, text_column, None, replace(comparison, keep="first"), pool))
+    """The index as ``run`` is held against it; that of an earlier run has what is in its ``data/`` now."""
+    place = folder(against)
+    if "manifest.json" in place.names() and (earlier := read_record(place, "stages.json")["run"]) != run:
+        if holder(place) is not None or not finished(place, survey(place)):
+            raise UserError(f"dedup.against={against}: the run there is not finished; run it to its end first")
+        state, known = read_record(place, "metadata.json")["state"], Standing(home(against), comparison, earlier)
+        if not known.has(earlier, state):
+            data = Dataset.of(place.sub("data"), dict.fromkeys(committed(place.sub("data")), 0))
+            known.add(earlier, state, scan(data, text_column, None, replace(comparison, keep="first"), pool))
     return Standing(home(against), comparison, run)
 
 
@@ -118,11 +121,7 @@ def _decided(scanned: Scanned, comparison: Comparison, standing: Standing | None
     from pipelines.dedup.clusters import bucket_edges, keep_first, keepers, numbered
 
     rows = scanned.rows
-    bands = range(comparison.bands)
-    every = [[keys[band] for keys in scanned.keys] for band in bands]
-    theirs = list(pool.map(lambda band: _known(standing, band, every[band]), bands))
-    buckets = list(pool.map(lambda band: _buckets(every[band], theirs[band][0]), bands))
-    scanned.keys.clear()
+    theirs, buckets = _proposed_pairs(scanned, comparison, standing, pool)
     given = np.unique(np.concatenate([numbers for _, numbers in theirs]))
     candidates = np.zeros(rows, bool)
     for _, members in buckets:
@@ -180,6 +179,19 @@ def _decided(scanned: Scanned, comparison: Comparison, standing: Standing | None
             "bytes_read": standing.bytes_read,
         }
     return Found(removed.sort_by("id"), stats)
+
+
+def _proposed_pairs(
+    scanned: Scanned, comparison: Comparison, standing: Standing | None, pool: ThreadPoolExecutor
+) -> tuple[list[tuple[Keys, NDArray[np.int64]]], list[tuple[Keys, NDArray[np.int32]]]]:
+    """For each band, keys and rows of the index that are also tonight's, and tonight's buckets; keys are let go."""
+    bands = range(comparison.bands)
+    every = [[keys[band] for keys in scanned.keys] for band in bands]
+    theirs = list(pool.map(lambda band: _known(standing, band, every[band]), bands))
+    # Each segment is sorted by itself only.
+    buckets = list(pool.map(lambda band: _buckets(every[band], np.unique(theirs[band][0])), bands))
+    scanned.keys.clear()
+    return theirs, buckets
 
 
 def _known(standing: Standing | None, band: int, chunks: Sequence[Keys]) -> tuple[Keys, NDArray[np.int64]]:

@@ -27,6 +27,7 @@ from pipelines.dedup.shingles import ShingleSets
 from pipelines.errors import Damaged, UserError
 from pipelines.rows import digest
 from pipelines.store.commit import checksum
+from pipelines.store.dataset import named
 from pipelines.store.files import Folder, folder
 from pipelines.store.record import parsed, record
 
@@ -49,7 +50,7 @@ class Standing:
     """An index as it is now. ``bytes_read`` counts what was read of its segments."""
 
     def __init__(self, place: Folder, comparison: Comparison, leave_out: str) -> None:
-        """Read the newest version; the segment of the run ``leave_out`` does not count.
+        """Read the newest version; the segment of the run ``leave_out``, and those after it, do not count.
 
         Raises:
             UserError: the index was made with other settings, or the folder holds something else.
@@ -57,22 +58,25 @@ class Standing:
         self.place, self.number = place, _newest(place)
         self.bytes_read = 0
         self._settings = settings_of(comparison)
-        self._segments: list[Segment] = []
-        self._names: set[str] = set()
+        self._every: list[Segment] = []
         if self.number:
             name = _version(self.number)
             content = parsed(f"{place.url}/{name}", place.read(name))
             _refuse_others(place, content["settings"], self._settings)
-            every = [Segment(**{**one, "checksums": tuple(one["checksums"])}) for one in content["segments"]]
-            self._segments = [one for one in every if one.run != leave_out]
-            self._names = {one.name for one in every}
-        elif strangers := [*place.names(), *place.folders()]:
-            if set(strangers) != {"lease"}:
+            self._every = [Segment(**{**one, "checksums": tuple(one["checksums"])}) for one in content["segments"]]
+        else:
+            # A segment without a version is what an update left that broke off.
+            known = ("lease", "segment-")
+            strangers = [name for name in (*place.names(), *place.folders()) if not name.startswith(known)]
+            if strangers:
                 raise UserError(f"dedup.against={place.url}: the folder holds {strangers[0]}, which is no index's")
+        # A run that is in the index already, and decides again, is held against what came before it, as it was then.
+        runs = [one.run for one in self._every]
+        self._segments = self._every[: runs.index(leave_out)] if leave_out in runs else self._every
 
     @property
     def rows(self) -> int:
-        """Rows of all segments."""
+        """Rows of the segments that count."""
         return sum(one.rows for one in self._segments)
 
     def matches(self, band: int, keys: Keys) -> tuple[Keys, NDArray[np.int64]]:
@@ -86,8 +90,11 @@ class Standing:
         found_rows: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
         first = 0
         for segment in self._segments:
+            if not segment.rows:
+                continue
             name = f"band-{band:02d}.bin"
-            raw = self.place.sub(segment.name).read(name)
+            with named(f"{self.place.url}/{segment.name}/{name}"):
+                raw = self.place.sub(segment.name).read(name)
             self.bytes_read += len(raw)
             if checksum(raw) != segment.checksums[band]:
                 raise Damaged(
@@ -125,9 +132,15 @@ class Standing:
 
         place = self.place.sub(segment.name)
         size = ROW.itemsize
-        table = np.frombuffer(b"".join(place.pieces("rows.bin", (rows * size).tolist(), [size] * len(rows))), ROW)
-        sets = place.pieces("sets.bin", table["set"].tolist(), table["set_size"].tolist())
-        ids = place.pieces("ids.bin", table["id"].tolist(), table["id_size"].tolist())
+        with named(f"{place.url}/rows.bin"):
+            raw = b"".join(place.pieces("rows.bin", (rows * size).tolist(), [size] * len(rows)))
+            if len(raw) != len(rows) * size:
+                raise Damaged(f"{place.url}/rows.bin is damaged: it is too short; put a sound copy back")
+        table = np.frombuffer(raw, ROW)
+        with named(f"{place.url}/sets.bin"):
+            sets = place.pieces("sets.bin", table["set"].tolist(), table["set_size"].tolist())
+        with named(f"{place.url}/ids.bin"):
+            ids = place.pieces("ids.bin", table["id"].tolist(), table["id_size"].tolist())
         both = b"".join(piece for pair in zip(sets, ids, strict=True) for piece in pair)
         bounds = np.cumsum(np.append(0, table["set_size"].astype(np.int64) + table["id_size"]))
         self.bytes_read += len(both) + len(rows) * size
@@ -140,7 +153,7 @@ class Standing:
 
     def has(self, run: str, state: str) -> bool:
         """Whether the rows of a run, as they were in ``state``, are a segment."""
-        return _name(run, state) in self._names
+        return any(one.name == _name(run, state) for one in self._every)
 
     def add(self, run: str, state: str, scanned: Scanned) -> None:
         """Make the rows that a run kept a segment, in place of an earlier one of the same run.
@@ -152,11 +165,13 @@ class Standing:
         """
         name = _name(run, state)
         segment = _written(self.place.sub(name), name, run, scanned)
+        runs = [one.run for one in self._every]
+        place = runs.index(run) if run in runs else len(runs)
         content = {
             "settings": self._settings,
             "segments": [
                 {"name": one.name, "run": one.run, "rows": one.rows, "checksums": list(one.checksums)}
-                for one in (*self._segments, segment)
+                for one in (*self._every[:place], segment, *self._every[place + 1 :])
             ],
         }
         if not self.place.create(_version(self.number + 1), record("version.json", content)):

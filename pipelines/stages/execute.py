@@ -111,11 +111,12 @@ def decide_stage(target_url: str, source_url: str, counts: Mapping[int, int], st
     return canonical(ledger)
 
 
-def remember_stage(stage: Stage, last_url: str, counts: Mapping[int, int], run: str, state: str) -> None:
+def remember_stage(stage: Stage, last_url: str, counts: Mapping[int, int], state: str) -> None:
     """Add what a run kept at its end to the standing index that a dedup stage checked against."""
     knobs = {key: value for key, value in stage.node["dedup"].items() if not key.startswith("_")}
     module = stage.node["dedup"]["_target_"].rpartition(".")[0]
-    named(f"{module}.remember")(Dataset.of(folder(last_url), dict(counts)), run=run, state=state, **knobs)
+    kept = Dataset.of(folder(last_url), dict(counts))
+    named(f"{module}.remember")(kept, run=kept.origin, state=state, **knobs)
 
 
 def pending(plan: Plan, done: Mapping[int, Entry]) -> list[Shard]:

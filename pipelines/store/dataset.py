@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.errors import Damaged
-from pipelines.store.files import Folder, base
+from pipelines.store.files import Folder, base, folder
 from pipelines.store.record import parsed, record
 
 _PART = re.compile(r"^part-(\d{5,})\.parquet$")
@@ -112,8 +112,9 @@ class Dataset:
 
     @property
     def origin(self) -> str:
-        """The run whose stage this is, by its URL."""
-        return self.folder.url.rsplit("/", 2)[0]
+        """The id of the run whose stage this is: wherever its directory is moved, it stays the same."""
+        run = folder(self.folder.url.rsplit("/", 2)[0])
+        return str(parsed("stages.json", run.read("stages.json"))["run"])
 
     @property
     def schema(self) -> pa.Schema:

@@ -40,7 +40,7 @@ _LOADERS = {"jsonl": "json", "parquet": "parquet"}
 #: Rows that are in memory at once.
 _BATCH = 4096
 #: Folders of a run that hold its own files and nothing else.
-_OWN = ("data", "removed", "stages", "ledger", "lease")
+_OWN = ("data", "removed", "stages", "ledger", "lease", "index")
 _MARKER = "export.json"
 
 

@@ -152,3 +152,61 @@ def test_of_two_writers_one_is_refused(rows, tmp_path) -> None:
         first.add("monday", "x", scanned)
         with pytest.raises(UserError, match="another run changed the index meanwhile"):
             second.add("tuesday", "x", scanned)
+
+
+def test_every_night_before_is_looked_through_with_the_default_bands(rows, tmp_path) -> None:
+    """Segments are sorted each by itself; what one has is found whatever the others have."""
+    rng, index = random.Random(11), tmp_path / "i"
+    words = [f"word{i}" for i in range(5000)]
+    nights = [[" ".join(rng.sample(words, 12)) for _ in range(800)] for _ in range(4)]
+    for number, texts in enumerate(nights):
+        source = night(rows, texts, f"run{number}", 10_000 * number)
+        minhash.remember(source, run=f"run{number}", state="x", text_column="text", against=str(index))
+    copies = [texts[place] for texts in nights for place in (0, 399, 799)]
+    # Beside rows that share a word or two with many, so that every night has keys of its own.
+    near = [" ".join([*texts[place].split()[:11], "other"]) for texts in nights for place in range(100, 300)]
+    found = minhash.find(night(rows, [*copies, *near], "tonight", 90_000), text_column="text", against=str(index))
+    gone = set(found.removed["id"].to_pylist())
+    assert {f"{90_000 + i:06d}" for i in range(len(copies))} <= gone
+    assert found.stats["against"]["rows"] == 3200
+
+
+def test_what_a_first_update_left_that_broke_off_is_no_strangers_folder(rows, tmp_path, monkeypatch) -> None:
+    index = tmp_path / "i"
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.store.files.LocalFolder.create", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+        with pytest.raises(OSError, match="full"):
+            go(rows, ["a b c"], "monday", index)
+    assert list(index.glob("segment-*"))
+    go(rows, ["a b c"], "monday", index)
+    _, found = go(rows, ["c b a"], "tuesday", index, 100)
+    assert pairs(found) == {"000100": "000000"}
+
+
+def test_a_night_that_keeps_nothing_is_a_segment_without_rows(rows, tmp_path) -> None:
+    index = tmp_path / "i"
+    minhash.remember(night(rows, [], "monday"), run="monday", state="x", against=str(index), **KNOBS)
+    _, found = go(rows, ["a b c"], "tuesday", index, 100)
+    assert (found.stats["removed"], found.stats["against"]["rows"]) == (0, 0)
+
+
+def test_a_run_that_decides_again_is_held_against_what_came_before_it(rows, tmp_path) -> None:
+    """Not against later nights, whose rows may be there only because of its own."""
+    index = tmp_path / "i"
+    go(rows, ["a b c d"], "monday", index)
+    go(rows, ["e f g h"], "tuesday", index, 100)
+    _, again = go(rows, ["a b c d", "e f g h"], "monday", index)
+    assert again.stats["removed"] == 0
+    _, later = go(rows, ["h g f e", "x y z"], "wednesday", index, 200)
+    assert len(later.removed) == 1
+
+
+@pytest.mark.parametrize("file", ["band-00.bin", "sets.bin", "rows.bin"])
+def test_a_file_that_is_lost_or_cut_is_named(rows, tmp_path, file) -> None:
+    go(rows, ["a b c"], "monday", tmp_path / "i")
+    [path] = (tmp_path / "i").rglob(file)
+    content = path.read_bytes()
+    for harm in (lambda: path.write_bytes(content[:-5]), path.unlink):
+        harm()
+        with pytest.raises(Damaged, match=path.parent.name):
+            minhash.find(night(rows, ["a b c"], "tuesday"), against=str(tmp_path / "i"), **KNOBS)
