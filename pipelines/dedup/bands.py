@@ -148,12 +148,7 @@ def shared(keys: U64, slots: int, seen: NDArray[np.uint8]) -> I64:
             state = (seen[at] >> bit) & np.uint8(3)
             if state < 2:
                 seen[at] += np.uint8(1) << bit
-    count = 0
-    for row in range(len(keys)):
-        if keys[row]:
-            slot = keys[row] & mask
-            count += (seen[slot >> np.uint64(2)] >> np.uint8(2 * (slot & np.uint64(3)))) & np.uint8(3) == 2
-    out = np.empty(count, np.int64)
+    out = np.empty(len(keys), np.int64)
     count = 0
     for row in range(len(keys)):
         if keys[row]:
@@ -161,7 +156,7 @@ def shared(keys: U64, slots: int, seen: NDArray[np.uint8]) -> I64:
             if (seen[slot >> np.uint64(2)] >> np.uint8(2 * (slot & np.uint64(3)))) & np.uint8(3) == 2:
                 out[count] = row
                 count += 1
-    return out
+    return out[:count].copy()
 
 
 @kernel

@@ -24,30 +24,11 @@ def copied(hashes: U64, starts: I64, sizes: I64, rows: I64) -> U64:
 
 
 @kernel
-def overlap(hashes: U64, starts: I64, sizes: I64, x: int, y: int) -> int:
-    """Size of the intersection of two sets."""
-    i, j = starts[x], starts[y]
-    i_end, j_end = i + sizes[x], j + sizes[y]
-    common = 0
-    while i < i_end and j < j_end:
-        if hashes[i] == hashes[j]:
-            common += 1
-            i += 1
-            j += 1
-        elif hashes[i] < hashes[j]:
-            i += 1
-        else:
-            j += 1
-    return common
-
-
-@kernel
 def jaccard(hashes: U64, starts: I64, sizes: I64, xs: I64, ys: I64) -> NDArray[np.float64]:
     """Exact Jaccard similarity of each pair of sets (not both empty)."""
     out = np.empty(len(xs), np.float64)
     for k in range(len(xs)):
-        common = overlap(hashes, starts, sizes, xs[k], ys[k])
-        out[k] = common / (sizes[xs[k]] + sizes[ys[k]] - common)
+        out[k] = similar(hashes, starts, sizes, xs[k], ys[k], 0.0)
     return out
 
 

@@ -5,7 +5,7 @@ which segments count, and the settings they were made with. A new version is cre
 it, so an update that breaks off leaves the old one valid. A segment of n rows:
 
 - ``band-00.bin ...``: the keys of one band, sorted (n x 8 bytes), and their rows (n x 4 bytes). Read whole, once.
-- ``rows.bin``: for each row where its set and its id lie and how long they are, and a checksum over both (40 bytes).
+- ``rows.bin``: for each row where its set and its id lie and how long they are, and a checksum over both (32 bytes).
 - ``sets.bin``, ``ids.bin``: shingle hashes and ids. Only those of candidates are read.
 """
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pipelines.errors import RunStopped
 from pipelines.rows import canonical
-from pipelines.stages.stage import Stage, bind, named
+from pipelines.stages.stage import Stage, beside, bind
 from pipelines.store.commit import read_side
 from pipelines.store.dataset import Dataset, Plan, Shard, committed, slice_parts
 from pipelines.store.decisions import VECTORS, decided_already, write_decisions
@@ -113,10 +113,9 @@ def decide_stage(target_url: str, source_url: str, counts: Mapping[int, int], st
 
 def remember_stage(stage: Stage, last_url: str, counts: Mapping[int, int], state: str) -> None:
     """Add what a run kept at its end to the standing index that a dedup stage checked against."""
-    knobs = {key: value for key, value in stage.node["dedup"].items() if not key.startswith("_")}
-    module = stage.node["dedup"]["_target_"].rpartition(".")[0]
-    kept = Dataset.of(folder(last_url), dict(counts))
-    named(f"{module}.remember")(kept, run=kept.origin, state=state, **knobs)
+    kept, remember = Dataset.of(folder(last_url), dict(counts)), beside(stage.node["dedup"], "remember")
+    assert remember is not None  # only a stage that has an index comes here
+    remember(kept, run=kept.origin, state=state)
 
 
 def pending(plan: Plan, done: Mapping[int, Entry]) -> list[Shard]:

@@ -47,8 +47,7 @@ def encoded(stage: Stage, shard: Shard, table: pa.Table, threads: int) -> Outcom
     started = time.monotonic()
     make = stage.encodes
     assert make is not None
-    knobs = {key: value for key, value in stage.node["dedup"].items() if not key.startswith("_")}
-    made = make(table, threads=threads, **knobs)
+    made = make(table, threads=threads)
     nothing = pa.table({"reason": pa.array([], pa.string())})
     return Outcome(made, tallied(stage.name, stage.fingerprint, shard.index, made, nothing, started))
 

@@ -30,11 +30,7 @@ class Stage:
     @property
     def encodes(self) -> Callable[..., Any] | None:
         """The row-wise first part of a dedup that compares vectors: the function ``vectors`` beside its own."""
-        if self.kind not in ("dedup", "vectors"):
-            return None
-        module = importlib.import_module(self.node["dedup"]["_target_"].rpartition(".")[0])
-        found: Callable[..., Any] | None = getattr(module, "vectors", None)
-        return found
+        return beside(self.node["dedup"], "vectors") if self.kind in ("dedup", "vectors") else None
 
     @property
     def index(self) -> str | None:
@@ -65,8 +61,18 @@ class Job:
 
 def bind(node: Mapping[str, Any]) -> Callable[..., Any]:
     """The function a node's ``_target_`` names, with the node's other keys as its keyword arguments."""
-    knobs = {key: value for key, value in node.items() if not key.startswith("_")}
-    return partial(named(node["_target_"]), **knobs)
+    return partial(named(node["_target_"]), **_knobs(node))
+
+
+def beside(node: Mapping[str, Any], name: str) -> Callable[..., Any] | None:
+    """The function ``name`` in the module of a node's ``_target_``, with the node's knobs; None where there is none."""
+    found = getattr(importlib.import_module(node["_target_"].rpartition(".")[0]), name, None)
+    return None if found is None else partial(found, **_knobs(node))
+
+
+def _knobs(node: Mapping[str, Any]) -> dict[str, Any]:
+    """A node's keys that are its function's own."""
+    return {key: value for key, value in node.items() if not key.startswith("_")}
 
 
 def named(target: str) -> Callable[..., Any]:

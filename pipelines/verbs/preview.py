@@ -63,24 +63,20 @@ def preview(config: Mapping[str, Any]) -> dict[str, Any]:
         )
     filters = list(takewhile(lambda stage: stage.kind == "filter", stages[flow.number + 1 :]))
     seeds = first_seeds(manifest, config["rows"] or ROWS, stages[: flow.number])
-    log.info("asking %s (%s); loading it may take minutes", *_asked(config))
+    log.info("asking %s (%s); loading it may take minutes", config["model"]["name"], config["engine"]["kind"])
     with _kept_aside():
         outcome, seconds_to_load, seconds = asyncio.run(_through(config, flow, seeds))
     return {
         "ok": True,
         "recipe": config["recipe"]["name"],
-        **dict(zip(("model", "engine"), _asked(config), strict=True)),
+        "model": config["model"]["name"],
+        "engine": config["engine"]["kind"],
         "stage": flow.name,
         "filters": [stage.name for stage in filters],
         "rows": _told(seeds, outcome, filters),
         "seconds": round(seconds, 3),
         "seconds_to_load": round(seconds_to_load, 3),
     }
-
-
-def _asked(config: Mapping[str, Any]) -> tuple[str, str]:
-    """What answers: the names of model and engine."""
-    return config["model"]["name"], config["engine"]["kind"]
 
 
 @contextmanager
