@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from pipelines.dedup.standing import home
+from pipelines.dedup.index import home
 from pipelines.errors import RunStopped, UserError
 from pipelines.recipe import changed_stages, recorded, stages_of
 from pipelines.stages.stage import Stage

@@ -18,7 +18,8 @@ from pipelines.stages.stage import Stage
 KINDS = {"flow": "flow", "filters": "filter", "dedup": "dedup"}
 #: Settings of vLLM's own that change what a model writes, not only how fast.
 _DATA_KWARGS = ("model", "tokenizer", "quantization", "hf_overrides", "kv_cache_dtype", "chat_template", "lora_modules")
-#: Settings of a model that do not change what it writes.
+#: Settings of a dedup, and of a model, that do not change what it decides or writes.
+_RUNTIME_DEDUP_KEYS = ("batch_size", "device", "memory_gib")
 _RUNTIME_MODEL_KEYS = ("tensor_parallel_size", "parameters", "trust_remote_code")
 
 
@@ -62,7 +63,7 @@ def _what_the_data_is(kind: str, node: Mapping[str, Any]) -> dict[str, Any]:
     """A stage's settings without those that only say how it is run."""
     settings = {key: value for key, value in node.items() if key != "enabled"}
     if kind == "dedup":
-        settings["dedup"] = {k: v for k, v in node["dedup"].items() if k not in ("batch_size", "device")}
+        settings["dedup"] = {k: v for k, v in node["dedup"].items() if k not in _RUNTIME_DEDUP_KEYS}
     return settings
 
 

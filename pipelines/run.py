@@ -233,7 +233,8 @@ class Night:
         self._lease.check()
         self._progress.waiting(f"{stage.name}: comparing {source.rows:,} rows")
         counts = dict(zip(source.parts, source.counts, strict=True))
-        cluster.apart(decide_stage, target.url, source.folder.url, counts, stage, meanwhile=self._stop_if_asked)
+        nodes = cluster.Nodes.several(stage.node["dedup"].get("memory_gib"))
+        cluster.apart(decide_stage, target.url, source.folder.url, counts, stage, nodes, meanwhile=self._stop_if_asked)
 
     def _ready_pool(self, *, load: bool) -> Pool:
         if self._pool is None:

@@ -32,7 +32,7 @@ from pipelines.dedup.shingles import ShingleSets, Shingling
 
 DATA = Path(os.environ.get("NIGHTMILL_TEST_DATA", "../shared/data"))
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "nightmill" / "bench"
-PEERS = ("usearch", "rensa==0.5.0", "datatrove[processing]==0.10.0", "pyarrow", "numpy")
+PEERS = ("usearch", "rensa==0.5.0", "datatrove[processing]==0.10.0", "spacy", "pyarrow", "numpy")
 #: Rows made at once; planted duplicates repeat rows of the same chunk.
 CHUNK = 50_000
 #: Rows of the slice whose pairs are all compared.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.dedup.kernels import HASH_PRIME, HASH_SEED, I64, U64, fmix64, kernel
+from pipelines.dedup.kernels import HASH_PRIME, HASH_SEED, I64, U64, ascending, fmix64, kernel
 
 U32 = NDArray[np.uint32]
 #: uint32 for affine32, uint64 for affine64.
@@ -174,3 +174,38 @@ def places_of(theirs: U64, ours: U64) -> I64:
             out[count] = i
             count += 1
     return out[:count].copy()
+
+
+@kernel
+def bucket_prints(members: I64, bounds: I64) -> U64:
+    """Sort each bucket ``members[bounds[i]:bounds[i + 1]]`` in place, and hash what it holds."""
+    out = np.empty(len(bounds) - 1, np.uint64)
+    for bucket in range(len(out)):
+        rows = members[bounds[bucket] : bounds[bucket + 1]]
+        ascending(rows)
+        key = HASH_SEED
+        for row in rows:
+            key = (key ^ np.uint64(row)) * HASH_PRIME
+            key ^= key >> np.uint64(32)
+        out[bucket] = fmix64(key)
+    return out
+
+
+@kernel
+def first_of_equals(members: I64, bounds: I64, prints: U64, order: I64) -> NDArray[np.bool_]:
+    """Which of the buckets, sorted each and in ``order`` of their prints, are not held by one before."""
+    out = np.ones(len(order), np.bool_)
+    for at in range(1, len(order)):
+        before = at - 1
+        while before >= 0 and prints[order[before]] == prints[order[at]]:
+            x, y = order[before], order[at]
+            size = bounds[y + 1] - bounds[y]
+            if bounds[x + 1] - bounds[x] == size:
+                i = 0
+                while i < size and members[bounds[x] + i] == members[bounds[y] + i]:
+                    i += 1
+                if i == size:
+                    out[order[at]] = False
+                    break
+            before -= 1
+    return out

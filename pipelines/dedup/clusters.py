@@ -28,28 +28,23 @@ def alike(hashes: U64, starts: I64, sizes: I64, signatures: Unsigned, x: int, y:
 
 @kernel
 def bucket_edges(
-    keys: U64, rows: I64, given: int, hashes: U64, starts: I64, sizes: I64, signatures: Unsigned, threshold: float
+    rows: I64, bounds: I64, given: int, hashes: U64, starts: I64, sizes: I64, signatures: Unsigned, threshold: float
 ) -> tuple[I64, int]:
-    """Edges that join the rows of each bucket into its components.
+    """Edges that join the rows of each bucket ``rows[bounds[i]:bounds[i + 1]]`` into its components.
 
-    ``keys`` are sorted and ``rows`` their rows; equal keys are a bucket. Rows below ``given`` stay whatever they are
-    like (an earlier run kept them), so they are not compared with each other. Within a bucket each component is a
-    linked list, so that a row meets a component once and not each of its members: a bucket of a million near-copies
-    costs a million comparisons.
+    Rows below ``given`` stay whatever they are like (an earlier run kept them), so they are not compared with each
+    other. Within a bucket each component is a linked list, so that a row meets a component once and not each of its
+    members: a bucket of a million near-copies costs a million comparisons.
 
     Returns:
         The edges, shape (edges, 2), lower row first; and the number of pairs compared.
     """
-    edges = np.empty((len(rows), 2), np.int64)
+    edges = np.empty((bounds[-1] - bounds[0], 2), np.int64)
     count = compared = 0
-    begin = 0
-    while begin < len(keys):
-        end = begin + 1
-        while end < len(keys) and keys[end] == keys[begin]:
-            end += 1
-        size = end - begin
+    for at in range(len(bounds) - 1):
+        size = bounds[at + 1] - bounds[at]
         if size > 1:
-            bucket = rows[begin:end].copy()
+            bucket = rows[bounds[at] : bounds[at + 1]].copy()
             ascending(bucket)
             following = np.full(size, -1, np.int64)
             heads = np.empty(size, np.int64)
@@ -87,7 +82,6 @@ def bucket_edges(
                     heads[components] = new
                     last[components] = new
                     components += 1
-        begin = end
     return edges[:count].copy(), compared
 
 
@@ -106,53 +100,51 @@ def keep_first(
 
     Rows below ``given`` stay.
 
-    ``buckets`` has the number of each row's bucket (second axis) in every band (first), -1 for none, below ``count``.
+    ``buckets`` are those of each row, as ``buckets_of_rows`` gives them, numbered below ``count``.
 
     Returns:
         The keeper of every row, itself for one that stays; and the number of pairs compared.
     """
-    bands, rows = buckets.shape
+    most, rows = buckets.shape
+    # Rows that stay, by bucket: a linked list of places in ``buckets``.
     first = np.full(count, -1, np.int64)
-    following = np.full((bands, rows), -1, np.int64)
+    following = np.full(most * rows, -1, np.int64)
     asked = np.full(rows, -1, np.int64)
     keeper = np.arange(rows)
     compared = 0
     for row in range(rows):
         best = row
-        for band in range(bands):
-            if buckets[band, row] < 0 or row < given:
-                continue
-            member = first[buckets[band, row]]
-            while member >= 0:
+        for slot in range(most):
+            if buckets[slot, row] < 0 or row < given:
+                break
+            place = first[buckets[slot, row]]
+            while place >= 0:
+                member = place % rows
                 if asked[member] != row and member < best:
                     asked[member] = row
                     compared += 1
                     if alike(hashes, starts, sizes, signatures, member, row, threshold) >= 0:
                         best = member
-                member = following[band, member]
+                place = following[place]
         keeper[row] = best
         if best == row:
-            for band in range(bands):
-                if buckets[band, row] >= 0:
-                    following[band, row] = first[buckets[band, row]]
-                    first[buckets[band, row]] = row
+            for slot in range(most):
+                if buckets[slot, row] >= 0:
+                    following[slot * rows + row] = first[buckets[slot, row]]
+                    first[buckets[slot, row]] = slot * rows + row
     return keeper, compared
 
 
 @kernel
-def numbered(keys: U64, rows: I64, number: int, out: NDArray[np.int32]) -> int:
-    """Number the buckets of one band from ``number`` on and write each row's into ``out``; the next free number."""
-    begin = 0
-    while begin < len(keys):
-        end = begin + 1
-        while end < len(keys) and keys[end] == keys[begin]:
-            end += 1
-        if end - begin > 1:
-            for at in range(begin, end):
-                out[rows[at]] = number
-            number += 1
-        begin = end
-    return number
+def buckets_of_rows(members: I64, bounds: I64, rows: int, most: int) -> NDArray[np.int32]:
+    """The buckets that each row (second axis) is in, up to ``most`` (first); -1 where it is in fewer."""
+    out = np.full((most, rows), -1, np.int32)
+    filled = np.zeros(rows, np.int32)
+    for bucket in range(len(bounds) - 1):
+        for at in range(bounds[bucket], bounds[bucket + 1]):
+            out[filled[members[at]], members[at]] = bucket
+            filled[members[at]] += 1
+    return out
 
 
 def keepers(rows: int, edges: I64) -> tuple[I64, I64]:

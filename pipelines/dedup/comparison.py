@@ -110,18 +110,25 @@ class Comparison:
 
     def keyed(self) -> Callable[[pa.Array], tuple[ShingleSets, Keys]]:
         """The function from texts to their sets and the keys of their bands, shape (bands, texts)."""
-        from pipelines.dedup import bands
-
-        kernel = bands.band_keys32 if self.scheme == "affine32" else bands.band_keys64
-        a, b = permutations(self.num_permutations, self.scheme)
+        drawn = permutations(self.num_permutations, self.scheme)
 
         def made(texts: pa.Array) -> tuple[ShingleSets, Keys]:
             sets = self.shingling.sets(texts)
-            keys = np.empty((self.bands, len(texts)), np.uint64)
-            kernel(*sets, a, b, self.bands, keys)
-            return sets, keys
+            return sets, self._keys(sets, *drawn)
 
         return made
+
+    def band_keys(self, sets: ShingleSets) -> Keys:
+        """The keys of the bands of sets, shape (bands, sets)."""
+        return self._keys(sets, *permutations(self.num_permutations, self.scheme))
+
+    def _keys(self, sets: ShingleSets, a: NDArray[Any], b: NDArray[Any]) -> Keys:
+        from pipelines.dedup import bands
+
+        kernel = bands.band_keys32 if self.scheme == "affine32" else bands.band_keys64
+        keys = np.empty((self.bands, len(sets.starts)), np.uint64)
+        kernel(*sets, a, b, self.bands, keys)
+        return keys
 
     def sketches(self, sets: ShingleSets) -> NDArray[Any]:
         """Signatures of sets where they are compared by them; else an array of none."""
@@ -132,3 +139,16 @@ class Comparison:
             return np.empty((0, 0), kind)
         made: NDArray[Any] = sign(*sets, *permutations(self.num_permutations, self.scheme))
         return made
+
+    def index_settings(self) -> dict[str, Any]:
+        """What rows of one index must agree in, by the keys that set it."""
+        shingling = self.shingling
+        return {
+            "dedup.minhash.ngram": shingling.ngram,
+            "dedup.minhash.unit": shingling.unit,
+            "dedup.minhash.normalise": sorted(shingling.normalise),
+            "dedup.minhash.hash": shingling.hash,
+            "dedup.minhash.scheme": self.scheme,
+            "dedup.minhash.num_permutations": self.num_permutations,
+            "dedup.minhash.bands": self.bands,
+        }

@@ -81,7 +81,7 @@ def find(
     place = np.flatnonzero(usable)
     found = greedy(every if usable.all() else every[place], threshold)
     gone, kept = place[found.rows], place[found.keepers]
-    removed = removed_table(ids, gone, kept, "embedding", found.cosines, kept, found.cosines)
+    removed = removed_table(order[gone], ids, gone, kept, "embedding", found.cosines, kept, found.cosines)
     stats = {
         "rows": len(ids),
         "removed": len(gone),
@@ -91,7 +91,7 @@ def find(
         "encoder": encoder,
         **found.stats,
     }
-    return Found(removed.sort_by("id"), stats)
+    return Found([removed], stats)
 
 
 def vectors(

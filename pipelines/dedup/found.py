@@ -6,10 +6,11 @@ via_id: "a", via_similarity: 0.93}``. Nothing here removes a row: a decision is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 
 #: One removed row. ``keeper_id`` stays in its place and names the cluster (``cluster_id``). ``similarity`` is to the
@@ -28,8 +29,17 @@ REMOVED = pa.schema(
 )
 
 
+#: With the row's place in the dataset, counted from 0: so a decision finds its shard.
+ROW_REMOVED = pa.schema([("row", pa.int64()), *REMOVED])
+#: Rows of which ids are cast at once: a chunk of strings holds 2 GiB.
+_CAST = 1 << 20
+
+
 class Source(Protocol):
     """Rows to look through: a ``store.dataset.Dataset``, or any tables."""
+
+    @property
+    def rows(self) -> int: ...
 
     @property
     def origin(self) -> str:
@@ -38,32 +48,52 @@ class Source(Protocol):
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """One table a part, in order."""
 
+    def cut(self, rows: int) -> Sequence[Source]:
+        """The same rows in order, in datasets of whole parts, of about ``rows`` each."""
+
 
 @dataclass(frozen=True)
 class Found:
-    """Decisions of one deduplication: ``removed`` has the schema REMOVED, in order of id; every other row stays.
+    """Decisions of one deduplication; every row that is not named stays.
 
-    ``stats`` are plain JSON values; ``rows`` and ``removed`` are among them.
+    ``blocks`` are tables of the schema ROW_REMOVED; all rows of one come before all of the next. ``stats`` are plain
+    JSON values; ``rows`` and ``removed`` are among them.
     """
 
-    removed: pa.Table
+    blocks: Iterable[pa.Table]
     stats: dict[str, Any]
+
+    @property
+    def removed(self) -> pa.Table:
+        """All of them in order of id, with the schema REMOVED."""
+        tables = [ROW_REMOVED.empty_table(), *self.blocks]
+        return pa.concat_tables(tables).select(REMOVED.names).sort_by("id").combine_chunks()
 
 
 def removed_table(
-    ids: pa.Array, rows: Any, keepers: Any, method: str, similarity: Any, vias: Any, via_similarity: Any
+    rows: Any, ids: pa.Array, gone: Any, keepers: Any, method: str, similarity: Any, vias: Any, via_similarity: Any
 ) -> pa.Table:
-    """The table of removed rows, from integer positions (numpy arrays) into ``ids``."""
-    keeper_ids = ids.take(pa.array(keepers))
+    """The table of removed rows (ROW_REMOVED), in order of row.
+
+    ``rows`` are their places in the dataset; ``gone``, ``keepers`` and ``vias`` (numpy arrays) are places in ``ids``.
+    """
+    order = np.argsort(rows, kind="stable")
+    keeper_ids = _taken(ids, keepers[order])
     return pa.table(
         {
-            "id": ids.take(pa.array(rows)),
+            "row": pa.array(rows[order], pa.int64()),
+            "id": _taken(ids, gone[order]),
             "keeper_id": keeper_ids,
             "cluster_id": keeper_ids,
-            "method": pa.array([method]).take(pa.array(keepers * 0)),
-            "similarity": pa.array(similarity, pa.float64()),
-            "via_id": ids.take(pa.array(vias)),
-            "via_similarity": pa.array(via_similarity, pa.float64()),
+            "method": pa.repeat(method, len(order)),
+            "similarity": pa.array(similarity[order], pa.float64()),
+            "via_id": _taken(ids, vias[order]),
+            "via_similarity": pa.array(via_similarity[order], pa.float64()),
         },
-        schema=REMOVED,
+        schema=ROW_REMOVED,
     )
+
+
+def _taken(ids: pa.Array, places: Any) -> pa.ChunkedArray:
+    chunks = [ids.take(pa.array(places[at : at + _CAST])).cast(pa.string()) for at in range(0, len(places), _CAST)]
+    return pa.chunked_array(chunks, pa.string())

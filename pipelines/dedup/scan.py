@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,54 +15,123 @@ from pipelines.dedup.comparison import Comparison, Keys
 from pipelines.dedup.found import Source
 from pipelines.dedup.order import columns_read, refuse_repeats, scores_of
 from pipelines.dedup.shingles import ShingleSets, bytes_of
+from pipelines.dedup.tonight import SLICES, Candidates
 from pipelines.filters.text import strings
+
+Ints = NDArray[np.int64]
 
 #: Rows that one kernel call works on.
 CHUNK = 32_768
+#: Chunks by which the memory for all rows is estimated, and what it is over that which holds the rows.
+_LOOKED_AT, _BESIDE = 4, 1.6
+
+
+class TooLarge(Exception):
+    """Memory does not hold what would be scanned; ``row_bytes`` is what a row takes."""
+
+    def __init__(self, row_bytes: float) -> None:
+        self.row_bytes = row_bytes
 
 
 @dataclass
 class Scanned:
-    """A dataset as it is compared, in chunks in its order: ids, hashes of them, shingle sets, keys of bands, scores."""
+    """A dataset as it is compared, in chunks in its order: ids, shingle sets, keys of bands, scores.
+
+    Rows are numbered in the order of the dataset.
+    """
 
     ids: list[pa.Array]
-    prints: list[Keys]
     sets: list[ShingleSets]
-    keys: list[Keys]
+    band_keys: list[Keys]
     scores: list[NDArray[np.float64]]
 
     @property
     def rows(self) -> int:
         return sum(map(len, self.ids))
 
+    @property
+    def without_shingles(self) -> int:
+        """Rows that are like nothing."""
+        return int(sum((one.sizes == 0).sum() for one in self.sets))
+
+    @property
+    def row_bytes(self) -> float:
+        """Bytes that deciding takes in memory for each row, about."""
+        held = sum(ids.nbytes + 8 * len(ids) for ids in self.ids)
+        held += sum(array.nbytes for chunk in self.sets for array in chunk)
+        held += sum(keys.nbytes for keys in self.band_keys)
+        # Sorting the keys of some bands at a time, and copies of the candidates' sets.
+        return float(_BESIDE * held / max(1, self.rows))
+
+    def keys(self, band: int, first: int, last: int) -> tuple[Keys, Ints]:
+        """The keys of one band, of all slices: what is in memory is looked through at once."""
+        assert (first, last) == (0, SLICES)
+        keys = np.concatenate([*(chunk[band] for chunk in self.band_keys), np.zeros(0, np.uint64)])
+        return keys, np.arange(len(keys))
+
+    def fetched(self, rows: Ints) -> Candidates:
+        """Some rows (ascending)."""
+        from pipelines.dedup.sets import copied
+
+        ids: list[pa.Array] = [pa.array([], pa.large_string())]
+        sizes: list[Ints] = [np.zeros(0, np.int64)]
+        hashes: list[Keys] = [np.zeros(0, np.uint64)]
+        start = 0
+        for named, chunk in zip(self.ids, self.sets, strict=True):
+            end = start + len(named)
+            inside = rows[np.searchsorted(rows, start) : np.searchsorted(rows, end)] - start
+            ids.append(named.take(pa.array(inside)).cast(pa.large_string()))
+            sizes.append(chunk.sizes[inside])
+            hashes.append(copied(*chunk, inside))
+            start = end
+        each = np.concatenate(sizes)
+        sets = ShingleSets(np.concatenate(hashes), np.cumsum(each) - each, each)
+        scores = np.concatenate([*self.scores, np.zeros(0)])
+        return Candidates(pa.concat_arrays(ids), sets, scores[rows] if len(scores) else scores)
+
 
 def scan(
-    dataset: Source, text_column: str, score_column: str | None, comparison: Comparison, pool: ThreadPoolExecutor
+    dataset: Source,
+    text_column: str,
+    score_column: str | None,
+    comparison: Comparison,
+    pool: ThreadPoolExecutor,
+    most: float = math.inf,
 ) -> Scanned:
-    """Read a dataset once; a few chunks are under way at a time."""
+    """Read a dataset once; a few chunks are under way at a time.
+
+    Raises:
+        UserError: an id is missing or occurs twice.
+        TooLarge: by the first chunks, deciding over all rows would take ``most`` bytes or more.
+    """
     from pipelines.dedup.pieces import text_hashes
 
-    scanned = Scanned([], [], [], [], [])
+    scanned = Scanned([], [], [], [])
+    prints: list[Keys] = []
     keyed = comparison.keyed()
     under_way: list[Future[tuple[Keys, ShingleSets, Keys]]] = []
 
     def done(ids: pa.Array, texts: pa.Array) -> tuple[Keys, ShingleSets, Keys]:
         return text_hashes(*bytes_of(ids)), *keyed(texts)
 
-    def settle(most: int) -> None:
-        while len(under_way) > most:
-            prints, sets, keys = under_way.pop(0).result()
-            scanned.prints.append(prints)
+    def settle(most_under_way: int) -> None:
+        while len(under_way) > most_under_way:
+            ids, sets, keys = under_way.pop(0).result()
+            prints.append(ids)
             scanned.sets.append(sets)
-            scanned.keys.append(keys)
+            scanned.band_keys.append(keys)
 
     for ids, texts, scores in _chunks(dataset, text_column, score_column, comparison.keep):
         scanned.ids.append(ids)
         scanned.scores.append(scores)
         under_way.append(pool.submit(done, ids, texts))
+        if math.isfinite(most) and len(scanned.ids) <= _LOOKED_AT:
+            settle(0)
+            if scanned.row_bytes * dataset.rows >= most:
+                raise TooLarge(scanned.row_bytes)
         settle(2 * pool._max_workers)
     settle(0)
-    refuse_repeats(scanned.ids, scanned.prints)
+    refuse_repeats(scanned.ids, prints)
     return scanned
 
 

@@ -1,11 +1,11 @@
-"""Compiled kernels over shingle sets, given as in ``pieces``: copies, similarities, simulated vectors."""
+"""Compiled kernels over shingle sets, given as in ``pieces``: copies, prints, similarities, simulated vectors."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.dedup.kernels import I64, U64, fmix64, kernel
+from pipelines.dedup.kernels import HASH_PRIME, I64, U8, U64, fmix64, kernel
 
 
 @kernel
@@ -20,6 +20,29 @@ def copied(hashes: U64, starts: I64, sizes: I64, rows: I64) -> U64:
         for i in range(starts[row], starts[row] + sizes[row]):
             out[at] = hashes[i]
             at += 1
+    return out
+
+
+@kernel
+def cut(raw: U8, starts: I64, sizes: I64, out: U8) -> None:
+    """Write pieces of ``raw`` into ``out``, after one another."""
+    at = 0
+    for piece in range(len(starts)):
+        for i in range(starts[piece], starts[piece] + sizes[piece]):
+            out[at] = raw[i]
+            at += 1
+
+
+@kernel
+def set_prints(seeds: U64, hashes: U64, starts: I64, sizes: I64) -> U64:
+    """A 64-bit hash of each set and a number that goes with it."""
+    out = np.empty(len(starts), np.uint64)
+    for row in range(len(starts)):
+        h = seeds[row]
+        for i in range(starts[row], starts[row] + sizes[row]):
+            h = (h ^ hashes[i]) * HASH_PRIME
+            h ^= h >> np.uint64(32)
+        out[row] = fmix64(h)
     return out
 
 

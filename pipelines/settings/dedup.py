@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pipelines.settings.keys import SHARE_ABOVE_ZERO, at_least, key
+from pipelines.settings.keys import ABOVE_ZERO, SHARE_ABOVE_ZERO, at_least, key
 
 
 class Unit(StrEnum):
@@ -126,6 +126,12 @@ class Dedup:
         "added at the end (MinHash only so far)",
         None,
         literal=True,
+    )
+    memory_gib: float | None = key(
+        "memory that deciding by MinHash may take on a node, GiB; null takes half of what is free; more is spilled to "
+        "files in the run directory",
+        None,
+        ABOVE_ZERO,
     )
     minhash: Minhash = field(default_factory=Minhash)
     embedding: Embedding = field(default_factory=Embedding)

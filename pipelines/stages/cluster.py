@@ -8,8 +8,10 @@ import signal
 import socket
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import psutil
@@ -129,6 +131,38 @@ def apart(function: Callable[..., Any], *arguments: Any, meanwhile: Callable[[],
                 ray.cancel(reference, force=True)
                 raise
         return ray.get(reference)
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The CPUs of several nodes, as a deduplication asks them (``dedup.workers.Workers``); ``memory`` is one node's."""
+
+    nodes: int
+    per_node: int
+    memory: float
+
+    @staticmethod
+    def several(memory_gib: float | None) -> Nodes | None:
+        """The nodes that are there; None where there is one."""
+        alive = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+        if len(alive) < 2:
+            return None
+        memory = min(node["memory"] for node in alive) / 2 if memory_gib is None else memory_gib * 2**30
+        return Nodes(len(alive), max(1, int(min(node["CPU"] for node in alive))), memory)
+
+    def each(self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+        """Results of tasks on any node, in any order; a task whose node dies is done again elsewhere."""
+        task = ray.remote(num_cpus=1, max_retries=3, scheduling_strategy="SPREAD")(function)
+        left, waiting = deque(tasks), set[Any]()
+        while left or waiting:
+            while left and len(waiting) < 2 * self.nodes * self.per_node:
+                waiting.add(task.remote(*left.popleft()))
+            done, _ = ray.wait(list(waiting))
+            waiting.difference_update(done)
+            for reference in done:
+                with _its_errors(function):
+                    result = ray.get(reference)
+                yield result
 
 
 def stream(function: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:

@@ -6,9 +6,11 @@ shards, not rows.
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from pipelines.dedup.workers import Workers
 from pipelines.errors import RunStopped
 from pipelines.rows import canonical
 from pipelines.stages.stage import Stage, beside, bind
@@ -18,6 +20,8 @@ from pipelines.store.decisions import VECTORS, decided_already, write_decisions
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import Entry, read_entry
 
+#: Folder of what deciding does not hold in memory.
+SPILL = "spill"
 #: Rows of a shard of vectors: a minute on a CPU, seconds on a GPU.
 ENCODED_ROWS = 4096
 
@@ -96,8 +100,13 @@ def settle_retries(
     return plan, len(outstanding)
 
 
-def decide_stage(target_url: str, source_url: str, counts: Mapping[int, int], stage: Stage) -> str:
-    """Make and publish the decisions of a dedup stage; runs in a process of its own. Returns the phase ledger."""
+def decide_stage(
+    target_url: str, source_url: str, counts: Mapping[int, int], stage: Stage, workers: Workers | None = None
+) -> str:
+    """Make and publish the decisions of a dedup stage; runs in a process of its own. Returns the phase ledger.
+
+    What memory does not hold goes through ``spill/``, which is deleted once the decisions are there.
+    """
     target = folder(target_url)
     ledger = decided_already(target)
     if ledger is None:
@@ -106,8 +115,13 @@ def decide_stage(target_url: str, source_url: str, counts: Mapping[int, int], st
         assert plan is not None  # settle_plan ran before
         places = [shard for shard in committed(target.sub(VECTORS)) if stage.encodes]
         vectors = {"encoded": Dataset.of(target.sub(VECTORS), dict.fromkeys(places, 0))} if places else {}
-        found = bind(stage.node["dedup"])(source, **vectors)
-        ledger = write_decisions(target, source, plan.shards, found.removed, found.stats)
+        spill = target.sub(SPILL)
+        decide = bind(stage.node["dedup"])
+        offered = {"spill": spill.url, "workers": workers, **vectors}
+        taken = inspect.signature(decide).parameters
+        found = decide(source, **{name: value for name, value in offered.items() if name in taken})
+        ledger = write_decisions(target, source, plan.shards, found.blocks, found.stats)
+        spill.clear()
     return canonical(ledger)
 
 

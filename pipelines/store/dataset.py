@@ -127,6 +127,21 @@ class Dataset:
         for part in self.parts:
             yield read_part(self.folder, part, columns)
 
+    def cut(self, rows: int) -> list[Dataset]:
+        """The same rows in order, in datasets of whole parts, of about ``rows`` each."""
+        cut: list[dict[int, int]] = [{}]
+        for part, count in zip(self.parts, self.counts, strict=True):
+            if cut[-1] and sum(cut[-1].values()) + count > rows:
+                cut.append({})
+            cut[-1][part] = count
+        return [Dataset.of(self.folder, counts) for counts in cut]
+
+
+def rows_of(stage: Folder, part: int) -> int:
+    """Rows of a part, from its footer."""
+    with named(f"{stage.url}/{part_name(part)}"), stage.open(part_name(part)) as file:
+        return int(pq.read_metadata(file).num_rows)
+
 
 def read_part(stage: Folder, part: int, columns: Sequence[str] | None = None) -> pa.Table:
     """A committed part (or some of its columns) as a table; page checksums are verified."""

@@ -1,19 +1,19 @@
 """Decisions of an all-row stage as a small dataset: which rows go, and why; written whole before any is applied.
 
-``decisions/part-00000.parquet`` holds a row for each row that goes: ``shard`` (whose slice it is in), ``id``, and the
-stage's own columns (``keeper_id``, ``similarity``, ...), sorted by shard so that applying one reads its own row
-groups only. Its footer carries the phase's ledger: rows in, rows that stay, rows that go, and what was measured.
+``decisions/part-00000.parquet ...`` hold a row for each row that goes: ``shard`` (whose slice it is in), ``id``, and
+the stage's own columns (``keeper_id``, ``similarity``, ...), sorted by shard so that applying one reads its own row
+groups only. The first file is written last, and without it nothing is decided: its footer carries the phase's ledger
+(rows in, rows that stay, rows that go, what was measured) and which shards each file is about.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.store.commit import to_parquet
@@ -38,42 +38,60 @@ def decided_already(stage: Folder) -> dict[str, Any] | None:
 
 
 def write_decisions(
-    stage: Folder, source: Dataset, shards: Sequence[Shard], removed: pa.Table, stats: Mapping[str, Any]
+    stage: Folder, source: Dataset, shards: Sequence[Shard], blocks: Iterable[pa.Table], stats: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Publish the decisions of a stage, unless another driver already has; returns the phase ledger that counts.
 
+    ``blocks`` are tables of ``row`` (place in the input), ``id`` and the stage's own columns; the rows of one come
+    before those of the next. A block is in memory at a time.
+
     Raises:
-        ValueError: a removed id is not in the input, or is named twice.
+        ValueError: a row is not in the input, is named twice, or out of order.
     """
-    gone = removed["id"].combine_chunks()
-    home = np.full(len(gone), -1, dtype=np.int64)
     starts = {part: start for part, start in zip(source.parts, np.cumsum((0, *source.counts)), strict=False)}
     bounds = sorted((starts[part] + first, shard.index) for shard in shards for part, first, _ in shard.slices)
     firsts, owners = (np.array(column, dtype=np.int64) for column in zip(*bounds, strict=True))
-    at = 0
-    for table in source.batches(["id"]):
-        where = pc.index_in(gone, value_set=table["id"].combine_chunks())
-        here = pc.is_valid(where).to_numpy(zero_copy_only=False)
-        rows = pc.fill_null(where, 0).to_numpy(zero_copy_only=False)[here] + at
-        home[here] = owners[np.searchsorted(firsts, rows, side="right") - 1]
-        at += table.num_rows
-    if (home < 0).any() or pc.count_distinct(gone).as_py() != len(gone):
-        raise ValueError("the decisions name a row twice, or one that is not in the stage's input")
-    table = removed.add_column(0, "shard", pa.array(home)).sort_by([("shard", "ascending"), ("id", "ascending")])
+    first: pa.Table | None = None
+    files: list[list[int]] = []
+    count, before = 0, -1
+    for number, block in enumerate(blocks):
+        rows = np.sort(block["row"].to_numpy())
+        if len(rows) and (rows[0] <= before or rows[-1] >= source.rows or (rows[1:] == rows[:-1]).any()):
+            raise ValueError("the decisions name a row twice, out of order, or one that is not in the stage's input")
+        before = int(rows[-1]) if len(rows) else before
+        count += len(rows)
+        home = owners[np.searchsorted(firsts, block["row"].to_numpy(), side="right") - 1]
+        table = block.drop_columns(["row"]).add_column(0, "shard", pa.array(home, pa.int64()))
+        table = table.sort_by([("shard", "ascending"), ("id", "ascending")])
+        files.append([int(home.min()), int(home.max())] if len(home) else [0, -1])
+        if number == 0:
+            first = table
+        else:
+            stage.sub("decisions").replace(part_name(number), to_parquet(table))
+    assert first is not None  # every dedup gives a block, if only an empty one
     ledger = {
         "rows_in": source.rows,
-        "rows_kept": source.rows - len(gone),
-        "rows_removed": len(gone),
+        "rows_kept": source.rows - count,
+        "rows_removed": count,
         "stats": dict(stats),
+        "files": files,
     }
-    table = table.replace_schema_metadata({FOOTER: json.dumps(ledger).encode()})
-    if not stage.sub("decisions").create(_NAME, to_parquet(table)):
+    first = first.replace_schema_metadata({FOOTER: json.dumps(ledger).encode()})
+    if not stage.sub("decisions").create(_NAME, to_parquet(first)):
         ledger = decided_already(stage) or ledger
     return ledger
 
 
 def decisions_for(stage: Folder, shard: int) -> pa.Table:
     """The decisions that concern one shard: ``id`` and the stage's own columns."""
-    with stage.sub("decisions").open(_NAME) as file:
-        table = pq.read_table(file, filters=[("shard", "==", shard)])
-    return table.drop_columns(["shard"]).replace_schema_metadata(None)
+    found: list[pa.Table] = []
+    for number, (low, high) in enumerate((decided_already(stage) or {})["files"]):
+        if low <= shard <= high or number == 0:
+            with stage.sub("decisions").open(part_name(number)) as file:
+                found.append(pq.read_table(file, filters=[("shard", "==", shard)]).replace_schema_metadata(None))
+    return pa.concat_tables(found).drop_columns(["shard"])
+
+
+def decision_files(stage: Folder) -> list[str]:
+    """Names of the files that hold a stage's decisions; [] before it has decided."""
+    return [part_name(number) for number in range(len((decided_already(stage) or {"files": []})["files"]))]

@@ -21,7 +21,7 @@ from pipelines.errors import RunStopped
 from pipelines.store.commit import SIDES, read_sealed, read_side
 from pipelines.store.compare import compared
 from pipelines.store.dataset import Plan, Shard, committed, part_name, read_shard
-from pipelines.store.decisions import VECTORS
+from pipelines.store.decisions import VECTORS, decision_files
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import Entry, entry_in, read_cache, totals
 from pipelines.store.record import read_record
@@ -169,13 +169,15 @@ def _gaps(place: Folder, plan: Plan, before: StageNow | None) -> Iterator[str]:
 def _decision_defects(stage: Folder, turned_away: list[pa.Array], present: list[int]) -> Iterator[str]:
     """Whether an all-row stage's shards turned away the rows that it had decided on, and no others."""
     try:
-        decided = read_sealed(stage.sub("decisions"), part_name(0), ["shard", "id"])
+        names = decision_files(stage) or [part_name(0)]
+        tables = [read_sealed(stage.sub("decisions"), name, ["shard", "id"]) for name in names]
     except _DAMAGE as error:
-        yield f"decisions/{part_name(0)} is damaged or gone: {type(error).__name__}: {error}"
+        yield f"decisions/ is damaged or gone: {type(error).__name__}: {error}"
         return
+    decided = pa.concat_tables(table.replace_schema_metadata(None) for table in tables)
     wanted = decided.filter(pc.is_in(decided["shard"], value_set=pa.array(present, pa.int64())))["id"]
     found = pa.chunked_array(turned_away, pa.string())
-    if len(wanted) != len(found) or pc.all(pc.is_in(found, value_set=wanted.combine_chunks())).as_py() is False:
+    if len(wanted) != len(found) or pc.all(pc.is_in(found, value_set=wanted)).as_py() is False:
         yield f"its shards turned away {len(found)} rows, which are not the {len(wanted)} that decisions/ names"
 
 

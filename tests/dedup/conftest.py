@@ -12,6 +12,13 @@ class Rows:
     def __init__(self, table: pa.Table, origin: str = "memory") -> None:
         self.table, self.origin = table, origin
 
+    @property
+    def rows(self) -> int:
+        return len(self.table)
+
+    def cut(self, rows: int) -> "list[Rows]":
+        return [Rows(self.table.slice(at, rows), self.origin) for at in range(0, max(1, len(self.table)), rows)]
+
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
         # Like Parquet, leave out columns that are not there.
         table = self.table.select([c for c in self.table.column_names if columns is None or c in columns])

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.dedup import minhash
+from pipelines.dedup.index import Index
 from pipelines.errors import Damaged, UserError
 
 KNOBS = {"text_column": "text", "threshold": 0.7, "bands": 64}
@@ -81,7 +82,7 @@ def test_removed_rows_name_the_row_of_the_earlier_night(rows, tmp_path) -> None:
     ]
     told = found.stats["against"]
     assert (told["rows"], told["removed"]) == (2, 1)
-    band_keys = sum(file.stat().st_size for file in (tmp_path / "i").glob("segment-*/band-*"))
+    band_keys = sum(file.stat().st_size for file in (tmp_path / "i").rglob("band-*"))
     assert told["bytes_read"] < band_keys  # of Monday's half, once, and one candidate
 
 
@@ -97,7 +98,7 @@ def test_a_run_is_not_checked_against_itself_and_replaces_its_own_segment(rows, 
 def test_a_run_that_has_not_changed_is_not_added_again(rows, tmp_path) -> None:
     for _ in range(2):
         minhash.remember(night(rows, ["a b"], "monday"), run="monday", state="x", against=str(tmp_path / "i"), **KNOBS)
-    assert [path.name for path in (tmp_path / "i").glob("version-*")] == ["version-00001.json"]
+    assert [path.name for path in (tmp_path / "i").rglob("version-*")] == ["version-00001.json"]
 
 
 def test_an_index_made_with_other_settings_is_refused(rows, tmp_path) -> None:
@@ -112,7 +113,7 @@ def test_a_folder_of_other_things_is_no_index(rows, tmp_path) -> None:
         minhash.find(night(rows, ["a b c"], "monday"), against=str(tmp_path), **KNOBS)
 
 
-@pytest.mark.parametrize("file", ["band-00.bin", "sets.bin", "ids.bin", "rows.bin", "version-00001.json"])
+@pytest.mark.parametrize("file", ["head.bin", "band-00.bin", "sets.bin", "ids.bin", "rows.bin", "version-00001.json"])
 def test_a_damaged_file_is_named(rows, tmp_path, file) -> None:
     go(rows, ["a b c"], "monday", tmp_path / "i")
     [path] = (tmp_path / "i").rglob(file)
@@ -144,14 +145,33 @@ def test_an_update_that_breaks_off_leaves_the_index_as_it_was(rows, tmp_path, mo
 
 
 def test_of_two_writers_one_is_refused(rows, tmp_path) -> None:
-    index = str(tmp_path / "i")
-    comparison = minhash.Comparison.asked(0.7, bands=64)
-    first, second = (minhash.Standing(minhash.home(index), comparison, run) for run in ("monday", "tuesday"))
-    with minhash.ThreadPoolExecutor(1) as pool:
-        scanned = minhash.scan(night(rows, ["a b c"], "x"), "text", None, comparison, pool)
-        first.add("monday", "x", scanned)
-        with pytest.raises(UserError, match="another run changed the index meanwhile"):
-            second.add("tuesday", "x", scanned)
+    first, second = (Index(str(tmp_path / "i"), "minhash", {"bands": 64}, run) for run in ("monday", "tuesday"))
+    first.add("monday", "x", lambda place: [("00000", 1, "seal")])
+    with pytest.raises(UserError, match="another run changed the index meanwhile"):
+        second.add("tuesday", "x", lambda place: [("00000", 1, "seal")])
+
+
+def test_what_no_version_names_any_more_is_deleted(rows, tmp_path) -> None:
+    index = tmp_path / "i" / "minhash"
+    go(rows, ["a b c", "d e f"], "monday", tmp_path / "i")
+    [first] = index.glob("segment-*")
+    (index / "segment-broken-off").mkdir()
+    minhash.remember(
+        night(rows, ["a b c"], "monday"), run="monday", state="another", against=str(tmp_path / "i"), **KNOBS
+    )
+    [second] = index.glob("segment-*")
+    assert second.name != first.name
+
+
+def test_a_large_night_is_several_segments(rows, tmp_path, monkeypatch) -> None:
+    texts = some(random.Random(5), 60)
+    monkeypatch.setattr(minhash, "SEGMENT_ROWS", 25)
+    source = night(rows, texts, "monday")
+    minhash.remember(source, run="monday", state="x", against=str(tmp_path / "i"), **KNOBS)
+    assert len(list((tmp_path / "i").rglob("head.bin"))) == 3
+    copies = [text for text in texts if text]
+    found = minhash.find(night(rows, copies, "tuesday", 1000), against=str(tmp_path / "i"), **KNOBS)
+    assert found.stats["against"]["removed"] == len(copies)
 
 
 def test_every_night_before_is_looked_through_with_the_default_bands(rows, tmp_path) -> None:
@@ -177,7 +197,7 @@ def test_what_a_first_update_left_that_broke_off_is_no_strangers_folder(rows, tm
         patch.setattr("pipelines.store.files.LocalFolder.create", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
         with pytest.raises(OSError, match="full"):
             go(rows, ["a b c"], "monday", index)
-    assert list(index.glob("segment-*"))
+    assert list(index.rglob("segment-*"))
     go(rows, ["a b c"], "monday", index)
     _, found = go(rows, ["c b a"], "tuesday", index, 100)
     assert pairs(found) == {"000100": "000000"}
@@ -201,7 +221,7 @@ def test_a_run_that_decides_again_is_held_against_what_came_before_it(rows, tmp_
     assert len(later.removed) == 1
 
 
-@pytest.mark.parametrize("file", ["band-00.bin", "sets.bin", "rows.bin"])
+@pytest.mark.parametrize("file", ["head.bin", "band-00.bin", "sets.bin", "rows.bin"])
 def test_a_file_that_is_lost_or_cut_is_named(rows, tmp_path, file) -> None:
     go(rows, ["a b c"], "monday", tmp_path / "i")
     [path] = (tmp_path / "i").rglob(file)

@@ -1,0 +1,243 @@
+"""MinHash where one process's memory does not hold all rows, or several nodes share the work.
+
+The same steps as in memory (``minhash.py``), and the same rows go; each step is tasks over a share of what the step
+before wrote, in files that every node reads:
+
+1. rows to segments (shingle sets, keys of bands in order), each from some parts of the dataset;
+2. a band and some slices of its keys to buckets;
+3. buckets, by their lowest row, to verified edges;
+4. edges to the component of each row (in one process while it can hold them), and parted by it;
+5. components to decisions, and those parted by row.
+
+A segment that is whole is not made again after a kill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipelines.dedup.buckets import Buckets, proposed_buckets
+from pipelines.dedup.comparison import Comparison
+from pipelines.dedup.components import found_labels, labelled, labels_at_once
+from pipelines.dedup.exchange import get, parted, put
+from pipelines.dedup.found import Source
+from pipelines.dedup.ranked import Decided, Ranked, removed_by
+from pipelines.dedup.scan import scan
+from pipelines.dedup.segment import write_segment
+from pipelines.dedup.segments import Segments
+from pipelines.dedup.tonight import SLICES
+from pipelines.dedup.workers import Workers
+from pipelines.store.commit import checksum, read_sealed, to_parquet
+from pipelines.store.files import Folder, folder
+
+Ints = NDArray[np.int64]
+
+#: Bytes that a key takes while its slices are looked through, an edge while it is parted, and a row that goes.
+_KEY_BYTES, _EDGE_BYTES, _GONE_BYTES = 64, 64, 512
+#: Of the memory of a task, the share that its input may take.
+_INPUT = 0.4
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every task knows.
+
+    Attributes:
+        spill: the folder of the exchange.
+        known, tonight: segments as (url, rows, seal).
+        slices: slices of keys that a task looks through; groups: shares of buckets, and of components.
+        blocks: shares of tonight's rows, in order, that decisions come in.
+    """
+
+    comparison: Comparison
+    spill: str
+    known: tuple[tuple[str, int, str], ...]
+    tonight: tuple[tuple[str, int, str], ...] = ()
+    slices: int = SLICES
+    groups: int = 1
+    blocks: int = 1
+
+    @property
+    def place(self) -> Folder:
+        return folder(self.spill)
+
+    def opened(self) -> tuple[Segments, Segments | None]:
+        return Segments(self.tonight), Segments(self.known) if self.known else None
+
+    @property
+    def known_rows(self) -> int:
+        return sum(rows for _, rows, _ in self.known)
+
+    @property
+    def rows(self) -> int:
+        return sum(rows for _, rows, _ in self.tonight)
+
+    def bands(self) -> list[tuple[int, int]]:
+        """Band and first slice of each task that makes buckets."""
+        return [(band, first) for band in range(self.comparison.bands) for first in range(0, SLICES, self.slices)]
+
+
+class Blocks:
+    """Decisions in shares of rows, in order; read when they are asked for."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        for block in range(self._work.blocks):
+            names = [f"removed-{group}-{block}" for group in range(self._work.groups)]
+            tables = [read_sealed(self._work.place, name).replace_schema_metadata(None) for name in names]
+            yield pa.concat_tables(tables)
+
+
+def decide_spread(
+    dataset: Source,
+    text_column: str,
+    score_column: str | None,
+    work: Work,
+    workers: Workers,
+    row_bytes: float,
+) -> tuple[Blocks, dict[str, Any]]:
+    """Decisions over a dataset, in blocks, and what was counted; ``row_bytes`` is what a row takes in memory."""
+    task = workers.memory * _INPUT / workers.per_node
+    parts = dataset.cut(max(1, min(1 << 20, int(task / row_bytes))))
+    tasks = [(work, number, part, text_column, score_column) for number, part in enumerate(parts)]
+    sketched = sorted(workers.each(_sketched, tasks))
+    work = replace(work, tonight=tuple((url, rows, seal) for _, url, rows, seal, _ in sketched))
+    shares = max(workers.nodes * workers.per_node, int(work.rows * row_bytes / task) + 1)
+    work = replace(
+        work,
+        slices=max(1, min(SLICES, int(SLICES * task / max(1, _KEY_BYTES * (work.rows + work.known_rows))))),
+        groups=1 if work.rows < shares else shares,
+        blocks=max(1, int(_GONE_BYTES * work.rows / (workers.memory * _INPUT))),
+    )
+    read = sum(workers.each(_proposed, [(work, *one) for one in work.bands()]))
+    joined = list(workers.each(_joined, [(work, group) for group in range(work.groups)]))
+    edges = sum(count for count, _, _, _ in joined)
+    files = [f"edges-{group}" for group in range(work.groups)]
+    if edges * _EDGE_BYTES <= workers.memory * _INPUT:
+        _label_at_once(work, files)
+    else:
+        labels = labelled(work.place, files, work.groups, workers)
+        list(workers.each(_label, [(work, labels, part) for part in range(work.groups)]))
+    settled = list(workers.each(_settled, [(work, group) for group in range(work.groups)]))
+    star = work.comparison.clusters == "star"
+    return Blocks(work), {
+        "removed": sum(removed for removed, _, _, _, _ in settled),
+        "clusters": sum(clusters for _, clusters, _, _, _ in settled),
+        "without_shingles": sum(without for *_, without in sketched),
+        "buckets": sum(buckets for _, buckets, _, _ in joined),
+        "pairs_compared": sum(one[2] for one in (settled if star else joined)),
+        "against_removed": sum(theirs for _, _, _, theirs, _ in settled),
+        "bytes_read": read + sum(one[3] for one in joined) + sum(one[4] for one in settled),
+    }
+
+
+def _sketched(
+    work: Work, number: int, part: Source, text_column: str, score_column: str | None
+) -> tuple[int, str, int, str, int]:
+    """(1) Some parts of the dataset as a segment: its number, url, rows, seal, and rows without shingles."""
+    place = work.place.sub(f"segment-{number:05d}")
+    names = place.names()
+    if "done.bin" in names:
+        rows, without = np.frombuffer(place.read("done.bin"), "<i8").tolist()
+        return number, place.url, rows, checksum(place.read("head.bin")), without
+    with ThreadPoolExecutor(1) as pool:
+        scanned = scan(part, text_column, score_column, work.comparison, pool)
+        seal = write_segment(place, scanned, pool)
+    place.replace("done.bin", np.array([scanned.rows, scanned.without_shingles], "<i8").tobytes())
+    return number, place.url, scanned.rows, seal, scanned.without_shingles
+
+
+def _proposed(work: Work, band: int, first: int) -> int:
+    """(2) Buckets of some keys, parted by their lowest row; bytes read of the index."""
+    tonight, known = work.opened()
+    buckets = proposed_buckets(tonight, known, band, first, min(SLICES, first + work.slices)).distinct()
+    lowest = buckets.members[buckets.bounds[:-1]]
+    owner = lowest * work.groups // max(1, work.known_rows + work.rows)
+    # Complemented where a bucket begins.
+    marked = buckets.members.copy()
+    marked[buckets.bounds[:-1]] = ~lowest
+    put(work.place, f"buckets-{band}-{first}", parted(marked, np.repeat(owner, np.diff(buckets.bounds)), work.groups))
+    return known.bytes_read if known is not None else 0
+
+
+def _joined(work: Work, group: int) -> tuple[int, int, int, int]:
+    """(3) Verified edges of some buckets; how many edges, buckets, pairs compared, bytes of the index."""
+    names = [f"buckets-{band}-{first}" for band, first in work.bands()]
+    flat = np.concatenate([np.zeros(0, np.int64), *get(work.place, names, group)])
+    begins = np.flatnonzero(flat < 0)
+    members = np.where(flat < 0, ~flat, flat)
+    buckets = Buckets(members, np.append(begins, len(flat))).distinct()
+    tonight, known = work.opened()
+    ranked = Ranked.of(np.unique(buckets.members), tonight, known, work.comparison)
+    with ThreadPoolExecutor(1) as pool:
+        edges, compared = ranked.edges(buckets, work.comparison, pool)
+    put(work.place, f"edges-{group}", [ranked.numbers[ranked.order[edges]].ravel()])
+    return len(edges), len(buckets.bounds) - 1, compared, known.bytes_read if known is not None else 0
+
+
+def _label_at_once(work: Work, files: list[str]) -> None:
+    """(4) All edges, parted by component, while one process can hold them."""
+    edges = np.concatenate([np.zeros(0, np.int64), *get(work.place, files, 0)]).reshape(-1, 2)
+    nodes, lowest = labels_at_once(edges)
+    owner = lowest[np.searchsorted(nodes, edges[:, 0])] % work.groups
+    put(work.place, "labelled-0", parted(edges, owner, work.groups))
+    for part in range(1, work.groups):
+        put(work.place, f"labelled-{part}", [np.zeros(0, np.int64)] * work.groups)
+
+
+def _label(work: Work, labels: list[str], part: int) -> None:
+    """(4) The edges whose first row belongs to a part, parted by component."""
+    files = [f"edges-{number}" for number in range(work.groups)]
+    mine = [np.zeros((0, 2), np.int64)]
+    for name in files:
+        edges = get(work.place, [name], 0)[0].reshape(-1, 2)
+        mine.append(edges[edges[:, 0] % work.groups == part])
+    edges = np.concatenate(mine)
+    nodes, lowest = found_labels(work.place, labels, part)
+    place = np.minimum(np.searchsorted(nodes, edges[:, 0]), max(0, len(nodes) - 1))
+    known = nodes[place] == edges[:, 0] if len(nodes) else np.zeros(len(edges), bool)
+    label = np.where(known, lowest[place] if len(nodes) else 0, edges[:, 0])
+    put(work.place, f"labelled-{part}", parted(edges, label % work.groups, work.groups))
+
+
+def _settled(work: Work, group: int) -> tuple[int, int, int, int, int]:
+    """(5) Decisions of some components, by row; rows that go, clusters, pairs compared, because of the index, bytes."""
+    names = [f"labelled-{part}" for part in range(work.groups)]
+    edges = np.concatenate([np.zeros(0, np.int64), *get(work.place, names, group)]).reshape(-1, 2)
+    tonight, known = work.opened()
+    ranked = Ranked.of(np.unique(edges), tonight, known, work.comparison)
+    decided = _of_components(work, ranked, edges)
+    numbers = ranked.numbers[ranked.order[decided.gone]] - work.known_rows
+    table = removed_by(ranked, decided, numbers)
+    owner = numbers * work.blocks // max(1, work.rows)
+    for block in range(work.blocks):
+        content = to_parquet(table.filter(pa.array(owner == block)))
+        work.place.replace(f"removed-{group}-{block}", content)
+    clusters = len(np.unique(decided.keeper))
+    theirs = int((decided.keeper < ranked.given).sum())
+    return len(numbers), clusters, decided.compared, theirs, known.bytes_read if known is not None else 0
+
+
+def _of_components(work: Work, ranked: Ranked, edges: Ints) -> Decided:
+    comparison = work.comparison
+    if comparison.clusters != "star":
+        return ranked.chains(np.unique(np.sort(ranked.ranks(edges), axis=1), axis=0))
+    # The rows of a component share buckets with no other row that is like them: those buckets are all that counts.
+    keys = comparison.band_keys(ranked.sets)
+    every = np.arange(len(ranked.ids))
+    some = []
+    for band in keys:
+        order = np.argsort(band, kind="stable")
+        some.append(Buckets.of(band[order], every[order]))
+    by_rank = Buckets.joined(some).distinct()
+    numbers = ranked.numbers[ranked.order]
+    return ranked.star(Buckets(numbers[by_rank.members], by_rank.bounds), comparison)
