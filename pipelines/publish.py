@@ -17,7 +17,6 @@ import pyarrow as pa
 from pipelines import __version__
 from pipelines.dedup.found import REMOVED
 from pipelines.errors import Damaged
-from pipelines.stages.cluster import apart
 from pipelines.store.commit import read_side, to_parquet
 from pipelines.store.dataset import Dataset, part_name, read_part
 from pipelines.store.files import Folder, base, folder
@@ -41,10 +40,10 @@ _RECORDED = (
 )
 
 
-def publish(place: Folder, config: Mapping[str, Any], made: Made, connect: Callable[[], None] = lambda: None) -> None:
+def publish(place: Folder, config: Mapping[str, Any], made: Made, apart: Callable[..., Any]) -> None:
     """Write ``data/``, ``removed/``, ``metadata.json``, ``stats.json`` and ``README.md``, unless they are current.
 
-    ``connect`` is called before work is given to Ray.
+    ``apart`` calls a function in a process of its own.
     """
     last = list(made)[-1]
     _, target, entries = made[last]
@@ -57,7 +56,6 @@ def publish(place: Folder, config: Mapping[str, Any], made: Made, connect: Calla
         pass  # not published yet, or to be published again
     # What it says holds no longer once a file of data/ is another state's.
     place.remove("metadata.json")
-    connect()
     rows_per_file = config["io"]["rows_per_file"]
     dedups = [(folder_.url, sorted(found)) for stage, folder_, found in made.values() if stage.kind == "dedup"]
     counts = {part: entry.items_kept for part, entry in sorted(entries.items())}

@@ -9,7 +9,7 @@ Starting the same command again goes on from what is committed.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from threading import Event, Thread
@@ -24,7 +24,6 @@ from pipelines.interrupt import Interrupt, interruptible
 from pipelines.progress import Progress
 from pipelines.publish import publish
 from pipelines.recipe import stages_of
-from pipelines.stages import cluster
 from pipelines.stages.execute import (
     decide_stage,
     pending,
@@ -34,8 +33,8 @@ from pipelines.stages.execute import (
     settle_vectors,
     waves,
 )
+from pipelines.stages.hands import Hands, Waves, hands_of
 from pipelines.stages.ingest import ingest, settle_seeds
-from pipelines.stages.pool import Pool
 from pipelines.stages.stage import Job, Stage
 from pipelines.store.dataset import Dataset, part_name
 from pipelines.store.decisions import decided_already
@@ -69,19 +68,19 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
     with storage_trouble(config["output"]), acquire(place) as lease, Progress(Console(stderr=True)) as progress:
         if lease.took_over:
             progress.say(lease.took_over)
-        manifest = settle_input(place, config)
-        stages = stages_of(config, manifest.fingerprint)
-        settle_recipe(place, config, stages, lease)
-        with interruptible(progress.say) as interrupt:
-            night = Night(config, place, stages, lease, progress, interrupt)
-            with indexes_held(stages), night.actors():
+        with interruptible(progress.say) as interrupt, hands_of(config, progress.say) as hands:
+            manifest = settle_input(place, config)
+            stages = stages_of(config, manifest.fingerprint)
+            settle_recipe(place, config, stages, lease)
+            night = Night(config, place, hands, lease, progress, interrupt)
+            with indexes_held(stages):
                 dataset = night.seeds(stages[0], manifest)
                 for stage in stages[1:]:
                     dataset = night.stage(stage, dataset)
                 lease.check()
                 # Before the record that says the run is finished.
                 night.remember()
-                publish(place, config, night.made, night.connect)
+                publish(place, config, night.made, hands.apart)
     seconds = time.monotonic() - started
     return summary(place, config, night.made, seconds=seconds, tokens_per_second=night.tokens_per_second)
 
@@ -93,7 +92,7 @@ class Night:
         self,
         config: Mapping[str, Any],
         place: Folder,
-        stages: list[Stage],
+        hands: Hands,
         lease: Lease,
         progress: Progress,
         interrupt: Interrupt,
@@ -101,9 +100,7 @@ class Night:
         self.made: dict[str, tuple[Stage, Folder, dict[int, Entry]]] = {}
         self._config, self._place, self._lease = config, place, lease
         self._progress, self._interrupt = progress, interrupt
-        self._asks_model = any(stage.kind == "flow" for stage in stages)
-        self._pool: Pool | None = None
-        self._connected = False
+        self._hands = hands
         self._tokens, self._generating = 0, 0.0
         self._bulk_rows = 0
 
@@ -111,17 +108,6 @@ class Night:
     def tokens_per_second(self) -> float:
         """Completion tokens a second of this start, over the time in which flows were at work."""
         return self._tokens / self._generating if self._generating else 0.0
-
-    @contextmanager
-    def actors(self) -> Iterator[None]:
-        """Ray and the run's actors, from the first stage that needs them to the end of the block."""
-        try:
-            yield
-        finally:
-            if self._pool is not None:
-                self._pool.close()
-            if self._connected:
-                cluster.disconnect()
 
     def seeds(self, stage: Stage, manifest: Manifest) -> Dataset:
         """The seeds stage: read the input once, give ids, commit."""
@@ -131,9 +117,9 @@ class Night:
         entries = entries_of(self._place, target)
         if pending(plan, entries):
             self._progress.say("seeds: reading the input")
-            self._ready_pool(load=False)  # an engine that has no place here is refused before anything is read
+            self._hands.pool()  # an engine that has no place here is refused before anything is read
             rows = plan.shards[0].rows
-            for text in cluster.stream(ingest, manifest.to_json(), target.url, stage.fingerprint, rows):
+            for text in self._hands.stream(ingest, manifest.to_json(), target.url, stage.fingerprint, rows):
                 entry = Entry.from_json(text)
                 entries[entry.shard] = entry
                 self._stop_if_asked()
@@ -161,9 +147,9 @@ class Night:
             # Without shards that are gone: one that is made again would be told by its old entry after a kill.
             write_cache(self._place, target, entries)
             if stage.kind == "dedup":
-                self._decide(self._ready_pool(load=False), stage, target, source)
+                self._decide(stage, target, source)
             self._progress.begin(stage.name, sum(s.rows for s in plan.shards), list(entries.values()))
-            pool = self._ready_pool(load=stage.kind == "flow")
+            pool = self._hands.pool(load=self._loading() if stage.kind == "flow" else None)
             job = Job(self._place.url, stage, base(source.folder), base(target), self._config)
             for wave in waves(left, io["wave_shards"]):
                 self._wave(pool, job, wave, entries, limit)
@@ -184,10 +170,9 @@ class Night:
         state = state_of((stage.name, target, found) for stage, target, found in stages)
         for stage, _, _ in stages:
             if stage.index:
-                self.connect()
-                cluster.apart(remember_stage, stage, last.url, counts, state)
+                self._hands.apart(remember_stage, stage, last.url, counts, state)
 
-    def _wave(self, pool: Pool, job: Job, wave: Any, entries: dict[int, Entry], limit: FailureLimit) -> None:
+    def _wave(self, pool: Waves, job: Job, wave: Any, entries: dict[int, Entry], limit: FailureLimit) -> None:
         """Have a wave's shards done. Whatever ends the run early lets those under way be finished and committed."""
         begun = time.monotonic()
         end: UserError | RunStopped | None = None
@@ -214,7 +199,7 @@ class Night:
         if not self._interrupt and any(shard.index not in entries for shard in wave):
             raise RunStopped("shards came back undone though nobody asked the run to end; run the same command again")
 
-    def _encode(self, pool: Pool, stage: Stage, target: Folder, source: Dataset) -> None:
+    def _encode(self, pool: Waves, stage: Stage, target: Folder, source: Dataset) -> None:
         """Have the vectors made that a stage compares, shard by shard: a kill costs at most the shards under way."""
         place, plan, entries = settle_vectors(target, source)
         left = pending(plan, entries)
@@ -227,37 +212,26 @@ class Night:
                 self._wave(pool, job, wave, entries, FailureLimit(1.0))
                 self._stop_if_asked()
 
-    def _decide(self, pool: Pool, stage: Stage, target: Folder, source: Dataset) -> None:
+    def _decide(self, stage: Stage, target: Folder, source: Dataset) -> None:
         if decided_already(target) is None and stage.encodes:
-            self._encode(pool, stage, target, source)
+            self._encode(self._hands.pool(), stage, target, source)
         self._lease.check()
         self._progress.waiting(f"{stage.name}: comparing {source.rows:,} rows")
         counts = dict(zip(source.parts, source.counts, strict=True))
-        nodes = cluster.Nodes.several(stage.node["dedup"].get("memory_gib"))
-        cluster.apart(decide_stage, target.url, source.folder.url, counts, stage, nodes, meanwhile=self._stop_if_asked)
+        nodes = self._hands.nodes(stage.node["dedup"].get("memory_gib"))
+        where = (target.url, source.folder.url, counts)
+        self._hands.apart(decide_stage, *where, stage, nodes, meanwhile=self._stop_if_asked)
 
-    def _ready_pool(self, *, load: bool) -> Pool:
-        if self._pool is None:
-            self.connect()
-            self._pool = Pool(self._config, engine=self._asks_model)
-            for warning in self._pool.placement.warnings:
-                self._progress.say(warning)
-        if load:
-            begun = time.monotonic()
+    def _loading(self) -> Callable[[], None]:
+        """What is called while engines load: it says for how long, and stops the run if asked."""
+        begun, engine = time.monotonic(), self._config["engine"]
+        what = f"waiting for {engine['base_url']}" if engine["kind"] == "endpoint" else "loading the model"
 
-            engine = self._config["engine"]
-            what = f"waiting for {engine['base_url']}" if engine["kind"] == "endpoint" else "loading the model"
+        def waiting() -> None:
+            self._progress.waiting(f"{what} ({time.monotonic() - begun:.0f} s)")
+            self._stop_if_asked()
 
-            def waiting() -> None:
-                self._progress.waiting(f"{what} ({time.monotonic() - begun:.0f} s)")
-                self._stop_if_asked()
-
-            self._pool.load(waiting)
-        return self._pool
-
-    def connect(self) -> None:
-        """Join or start Ray, unless this start has."""
-        self._connected = cluster.connect(self._config["cluster"]) or self._connected
+        return waiting
 
     def _finished(self, stage: Stage, target: Folder, entries: dict[int, Entry]) -> Dataset:
         entries = entries_of(self._place, target, entries)
@@ -270,7 +244,7 @@ class Night:
             raise Interrupted("stopped by a signal; run the same command to go on from what is committed")
 
     @contextmanager
-    def _watch(self, pool: Pool) -> Iterator[None]:
+    def _watch(self, pool: Waves) -> Iterator[None]:
         """Draw the live display and pass on a request to drain, from a thread: the main one waits for deliveries."""
         over = Event()
 

@@ -26,9 +26,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
-from pipelines.dedup.kernels import kernel
 from pipelines.dedup.sets import jaccard, similar
 from pipelines.dedup.shingles import ShingleSets, Shingling
+from pipelines.kernels import kernel
 
 DATA = Path(os.environ.get("NIGHTMILL_TEST_DATA", "../shared/data"))
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "nightmill" / "bench"

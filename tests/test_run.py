@@ -351,7 +351,7 @@ def test_tonights_rows_are_checked_against_every_earlier_night(tmp_path):
     assert deduplicated(tmp_path, "monday", {"m1": "a b c", "m2": "a b c", "m3": "d e f"}, index) == ["m1", "m3"]
     # The same command again is checked against itself no more than the first time, and adds nothing.
     assert deduplicated(tmp_path, "monday", {"m1": "a b c", "m2": "a b c", "m3": "d e f"}, index) == ["m1", "m3"]
-    assert len(list(tmp_path.glob("index/version-*"))) == 1
+    assert len(list(tmp_path.glob("index/minhash/version-*"))) == 1
     assert deduplicated(tmp_path, "tuesday", {"t1": "c b a", "t2": "g h i"}, index) == ["t2"]
     [removed] = rows(tmp_path / "tuesday", "removed")
     assert (removed["id"], removed["keeper_id"]) == ("t1", "m1")
@@ -369,6 +369,32 @@ def test_an_earlier_run_can_be_what_tonights_rows_are_checked_against(tmp_path):
     ]
     assert deduplicated(tmp_path, "wednesday", {"w1": "g i h"}, f"dedup.against={tmp_path}/monday") == []
     assert verify(f"{tmp_path}/monday")["complete"]
+
+
+def test_a_run_that_goes_on_is_checked_against_what_others_added_meanwhile(tmp_path, monkeypatch):
+    index, monday = f"dedup.against={tmp_path}/index", {"m1": "a b c", "m2": "d e f"}
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.run.Night.remember", lambda _: (_ for _ in ()).throw(RunStopped("cut off")))
+        with pytest.raises(RunStopped, match="cut off"):
+            deduplicated(tmp_path, "monday", monday, index)
+    assert deduplicated(tmp_path, "tuesday", {"t1": "c b a", "t2": "g h i"}, index) == ["t1", "t2"]
+    assert deduplicated(tmp_path, "monday", monday, index) == ["m2"]
+    # Once it is in the index it stays as it is.
+    assert deduplicated(tmp_path, "wednesday", {"w1": "x y z"}, index) == ["w1"]
+    assert deduplicated(tmp_path, "monday", monday, index) == ["m2"]
+    assert len(list(tmp_path.glob("monday/stages/1*-minhash-*"))) == 2
+
+
+def test_what_memory_does_not_hold_goes_through_files(tmp_path):
+    texts = {f"r{i:03d}": f"shared words here and {i % 40} {i % 3} more" for i in range(300)}
+    expected = deduplicated(tmp_path, "memory", texts, "dedup.minhash.threshold=0.8")
+    # The size of the memory is no part of what is decided.
+    little = ("dedup.minhash.threshold=0.8", "dedup.memory_gib=0.0001")
+    assert deduplicated(tmp_path, "files", texts, *little) == expected
+    assert rows(tmp_path / "files", "removed") == rows(tmp_path / "memory", "removed")
+    [stats] = [json.loads((tmp_path / "files" / "stats.json").read_text())["stages"]["minhash"]["measured"]]
+    assert stats["in_memory"] is False
+    assert not list(tmp_path.glob("files/stages/*/spill"))
 
 
 def test_vectors_are_made_once_and_kept_out_of_the_table(finished, seeds, tmp_path):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.dedup.kernels import HASH_PRIME, HASH_SEED, I64, U64, ascending, fmix64, kernel
+from pipelines.kernels import HASH_PRIME, HASH_SEED, I64, U64, ascending, fmix64, kernel
 
 U32 = NDArray[np.uint32]
 #: uint32 for affine32, uint64 for affine64.

@@ -13,8 +13,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from pipelines.dedup.bands import Unsigned, agreement
-from pipelines.dedup.kernels import I64, U64, ascending, kernel
 from pipelines.dedup.sets import similar
+from pipelines.kernels import I64, U64, ascending, kernel
 
 
 @kernel

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 from pipelines.dedup.exchange import get, parted, put
 from pipelines.dedup.workers import Workers
@@ -23,6 +21,9 @@ Ints = NDArray[np.int64]
 
 def labels_at_once(edges: Ints) -> tuple[Ints, Ints]:
     """The nodes of ``edges`` (shape (edges, 2)), ascending, and the lowest node of each one's component."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
     nodes, places = np.unique(edges, return_inverse=True)
     if not len(nodes):
         return nodes, nodes

@@ -8,7 +8,7 @@ it, so an update that breaks off leaves the old one valid. What a segment holds 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,19 @@ class Index:
         for orphan in self.place.folders():
             if orphan.startswith("segment-") and orphan not in named:
                 self.place.sub(orphan).clear()
+
+
+def outdated(against: str, kind: str, run: str, known: Collection[str]) -> bool:
+    """Whether an index has taken in rows since ``run`` decided against the segments ``known``, and not yet that run's.
+
+    A run that is in the index stays as it is, whatever later ones added.
+    """
+    place = home(against).sub(kind)
+    if not (number := _newest(place)):
+        return False
+    name = _version(number)
+    segments = parsed(f"{place.url}/{name}", place.read(name))["segments"]
+    return all(one["run"] != run for one in segments) and any(one["name"] not in known for one in segments)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import pyarrow as pa
 from pipelines.dedup.buckets import Buckets, proposed_buckets
 from pipelines.dedup.comparison import Comparison, proposed, signatures
 from pipelines.dedup.found import Found, Source
-from pipelines.dedup.index import Index, settled_run
+from pipelines.dedup.index import Index, home, settled_run
 from pipelines.dedup.ranked import Ranked, removed_by
 from pipelines.dedup.scan import Scanned, TooLarge, scan
 from pipelines.dedup.segment import write_segment
@@ -121,7 +121,13 @@ def find(
     }
     if against:
         rows = sum(rows for _, rows, _ in known)
-        stats["against"] = {"rows": rows, "removed": theirs["against_removed"], "bytes_read": theirs["bytes_read"]}
+        stats["against"] = {
+            "kind": "minhash",
+            "rows": rows,
+            "removed": theirs["against_removed"],
+            "bytes_read": theirs["bytes_read"],
+            "segments": [url.removeprefix(f"{home(against).sub('minhash').url}/") for url, _, _ in known],
+        }
     return Found(blocks, stats)
 
 

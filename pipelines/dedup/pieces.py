@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.dedup.kernels import I64, U8, U64, ascending, eight, hash64, kernel, leaf, trailing_zeros
+from pipelines.kernels import I64, U8, U64, ascending, eight, hash64, kernel, leaf, trailing_zeros
 
 
 @leaf
@@ -280,12 +280,3 @@ def shingle_sets(text: U8, offsets: I64, n: int, characters: bool, sha1: bool) -
         sizes[row] = _distinct(hashes[filled : filled + shingles])
         filled += sizes[row]
     return _head(hashes, filled, filled), sizes
-
-
-@kernel
-def text_hashes(text: U8, offsets: I64) -> U64:
-    """Our 64-bit hash of each row ``text[offsets[i]:offsets[i + 1]]`` as it stands."""
-    out = np.empty(len(offsets) - 1, np.uint64)
-    for row in range(len(out)):
-        out[row] = hash64(text, offsets[row], offsets[row + 1])
-    return out

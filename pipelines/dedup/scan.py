@@ -104,7 +104,7 @@ def scan(
         UserError: an id is missing or occurs twice.
         TooLarge: by the first chunks, deciding over all rows would take ``most`` bytes or more.
     """
-    from pipelines.dedup.pieces import text_hashes
+    from pipelines.kernels import text_hashes
 
     scanned = Scanned([], [], [], [])
     prints: list[Keys] = []

@@ -60,7 +60,7 @@ class Segment:
 
     def keys(self, band: int, first: int, last: int) -> tuple[Keys, NDArray[np.uint32], int]:
         """Keys of one band from slice ``first`` to before ``last`` of SLICES, ascending; their rows; bytes read."""
-        from pipelines.dedup.pieces import text_hashes
+        from pipelines.kernels import text_hashes
 
         head, name = self._head[band], f"band-{band:02d}.bin"
         parts = range(first * len(head) // SLICES, -(-last * len(head) // SLICES))
@@ -87,8 +87,8 @@ class Segment:
 
     def fetched(self, rows: Ints) -> tuple[Candidates, int]:
         """Some rows (ascending), and bytes read; nothing else of the segment is looked at."""
-        from pipelines.dedup.pieces import text_hashes
         from pipelines.dedup.sets import set_prints
+        from pipelines.kernels import text_hashes
 
         sizes = np.full(len(rows), ROW.itemsize, np.int64)
         table = self._gathered("rows.bin", rows * ROW.itemsize, sizes).view(ROW)
@@ -126,8 +126,8 @@ class Segment:
 
 def write_segment(place: Folder, scanned: Scanned, pool: ThreadPoolExecutor) -> str:
     """Write the files of a segment, the head last; returns its checksum."""
-    from pipelines.dedup.pieces import text_hashes
     from pipelines.dedup.sets import set_prints
+    from pipelines.kernels import text_hashes
 
     ids = [bytes_of(chunk) for chunk in scanned.ids]
     sets = scanned.sets
@@ -158,7 +158,7 @@ def write_segment(place: Folder, scanned: Scanned, pool: ThreadPoolExecutor) -> 
 
 
 def _write_band(place: Folder, band: int, chunks: Sequence[Keys], parts: int) -> NDArray[Any]:
-    from pipelines.dedup.pieces import text_hashes
+    from pipelines.kernels import text_hashes
 
     keys = np.concatenate([chunk[band] for chunk in chunks])
     order = np.argsort(keys, kind="stable")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.dedup.kernels import HASH_PRIME, I64, U8, U64, fmix64, kernel
+from pipelines.kernels import HASH_PRIME, I64, U8, U64, fmix64, kernel
 
 
 @kernel

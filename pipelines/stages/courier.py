@@ -1,34 +1,20 @@
-"""Ray Data's light actor, which hands shards to our actors, and what comes back for each."""
+"""Ray Data's light actor, which hands shards to our actors."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 
-from pipelines.errors import RunStopped, UserError
 from pipelines.stages.cluster import first_line, logs
+from pipelines.stages.delivery import Delivery
 from pipelines.stages.stage import Job
 
 #: Seconds between looks at an actor that is being replaced.
 _LOOK_AGAIN_S = 1.0
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """What came back for one shard: the entry that counts as JSON, None when the run drains, or an error.
-
-    ``fault`` is the user's message when the shard could not be done by any actor; ``user`` tells a user's mistake.
-    """
-
-    shard: int
-    entry: str | None = None
-    fault: str | None = None
-    user: bool = False
 
 
 class Courier:
@@ -66,7 +52,7 @@ class Courier:
                 if chosen not in self._absent:
                     self._absent[chosen] = asyncio.create_task(self._back(chosen))
             except RayTaskError as error:
-                return Delivery(index, fault=_fault(error, index), user=isinstance(error.cause, UserError))
+                return Delivery.of_error(index, error.cause)
             finally:
                 self._busy[chosen] -= 1
         return Delivery(
@@ -99,14 +85,3 @@ class Courier:
                 self._gone.add(index)
                 break
         del self._absent[index]
-
-
-def _fault(error: RayTaskError, shard: int) -> str:
-    cause = error.cause
-    if isinstance(cause, UserError | RunStopped):
-        return str(cause)
-    if isinstance(cause, TimeoutError):
-        return "engine.start_timeout_s: a replaced engine was not ready in that time; raise it"
-    if isinstance(cause, OSError):
-        return f"shard {shard} could not be read or committed: {cause}; mend that and run the same command again"
-    return f"shard {shard}: {type(cause).__name__}: {cause}"

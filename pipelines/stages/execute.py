@@ -10,6 +10,7 @@ import inspect
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from pipelines.dedup.index import outdated
 from pipelines.dedup.workers import Workers
 from pipelines.errors import RunStopped
 from pipelines.rows import canonical
@@ -30,8 +31,8 @@ def settle_plan(stages: Folder, stage: Stage, source: Dataset, shard_rows: int) 
     """The directory and the frozen shards of a stage over ``source``; written now if the stage has not started.
 
     A row-wise stage whose input has grown by parts gets further shards for them. An all-row stage decided over all
-    rows there were, so over a grown input it decides again, in a directory of the next generation; and so does
-    whatever reads that one.
+    rows there were, so over a grown input, or where its standing index has grown before the run was in it, it decides
+    again, in a directory of the next generation; and so does whatever reads that one.
     """
     generation = 0
     while True:
@@ -43,7 +44,10 @@ def settle_plan(stages: Folder, stage: Stage, source: Dataset, shard_rows: int) 
         if plan is None:
             break
         grown = any(rows for _, rows in new)
-        if plan.source == base(source.folder) and not (grown and stage.kind == "dedup"):
+        later = Plan.load(stages.sub(stage.folder(generation + 1))) if stage.kind == "dedup" else None
+        decided_again = later is not None and later.source == plan.source
+        again = stage.kind == "dedup" and (grown or decided_again or _index_has_grown(target, stage, source))
+        if plan.source == base(source.folder) and not again:
             break
         generation += 1
     if plan is None and committed(target):
@@ -54,6 +58,15 @@ def settle_plan(stages: Folder, stage: Stage, source: Dataset, shard_rows: int) 
         plan = Plan.extend(target, source.folder, shards, [p for p, _ in new])
     assert plan is not None  # a source has at least one part, so a new plan was just written
     return target, plan
+
+
+def _index_has_grown(target: Folder, stage: Stage, source: Dataset) -> bool:
+    """Whether other runs have added to a stage's index after it decided and before this run was in it."""
+    decided = decided_already(target) if stage.index else None
+    if decided is None or stage.index is None:
+        return False
+    found = decided["stats"]["against"]
+    return outdated(stage.index, found["kind"], source.origin, found["segments"])
 
 
 def settle_vectors(target: Folder, source: Dataset) -> tuple[Folder, Plan, dict[int, Entry]]:

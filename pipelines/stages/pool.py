@@ -26,7 +26,8 @@ from pipelines.errors import RunStopped, UserError
 from pipelines.rows import digest
 from pipelines.stages.actor import ShardActor
 from pipelines.stages.cluster import first_line, logs
-from pipelines.stages.courier import Courier, Delivery
+from pipelines.stages.courier import Courier
+from pipelines.stages.delivery import Delivery
 from pipelines.stages.stage import Job
 from pipelines.store.dataset import Shard
 

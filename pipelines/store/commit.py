@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.errors import Damaged
@@ -106,19 +107,50 @@ def to_parquet(table: pa.Table) -> bytes:
 
     A table without rows becomes a file without row groups: `datasets` cannot load one whose first row group is empty.
     """
-    out = io.BytesIO()
+    out = pa.BufferOutputStream()
     mark = uuid.uuid4().hex.encode()
     with pq.ParquetWriter(
-        out, table.schema, compression="zstd", compression_level=1, write_page_checksum=True
+        out,
+        table.schema,
+        compression="zstd",
+        compression_level=1,
+        write_page_checksum=True,
+        use_dictionary=_repetitive(table),
     ) as writer:
         if table.num_rows:
             low, high = GROUP_ROWS
-            fitting = GROUP_BYTES * table.num_rows // max(1, table.nbytes)
+            filled = sum(column.nbytes for column in table.columns if column.null_count < len(column))
+            fitting = GROUP_BYTES * table.num_rows // max(1, filled)
             writer.write_table(table, row_group_size=max(low, min(high, fitting)))
         # A value as long as the checksum that takes its place once all other bytes are known.
         writer.add_key_value_metadata({SEAL: mark})
-    before, _, after = out.getvalue().rpartition(mark)
+    content = bytes(out.getvalue())
+    at = content.rindex(mark)
+    view = memoryview(content)
+    before, after = view[:at], view[at + len(mark) :]
     return b"".join((before, checksum(before, _UNSEALED, after).encode(), after))
+
+
+def _repetitive(table: pa.Table) -> list[str]:
+    """Paths of the columns that a dictionary may save; it is tried in vain on ids and long texts, which takes time."""
+    head = table.slice(0, 1024)
+    paths: list[str] = []
+    for column in table.schema:
+        unlike = pa.types.is_string(column.type) and 2 * pc.count_distinct(head[column.name]).as_py() > head.num_rows
+        paths += [] if unlike else _paths(column.name, column.type)
+    return paths
+
+
+def _paths(name: str, kind: pa.DataType) -> list[str]:
+    """Parquet's paths of the leaves of a column."""
+    if pa.types.is_struct(kind):
+        return [path for child in kind for path in _paths(f"{name}.{child.name}", child.type)]
+    if pa.types.is_map(kind):
+        parts = (("key", kind.key_type), ("value", kind.item_type))
+        return [path for part, type_ in parts for path in _paths(f"{name}.key_value.{part}", type_)]
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _paths(f"{name}.list.element", kind.value_type)
+    return [name]
 
 
 def read_sealed(place: Folder, name: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -137,7 +169,7 @@ def read_sealed(place: Folder, name: str, columns: Sequence[str] | None = None) 
         return parquet.read(columns=list(columns) if columns else None)
 
 
-def checksum(*pieces: bytes) -> str:
+def checksum(*pieces: bytes | memoryview) -> str:
     """BLAKE2b of a file's bytes, given in one or more pieces; 32 hexadecimal digits."""
     sum_ = hashlib.blake2b(digest_size=16)
     for piece in pieces:

@@ -15,6 +15,7 @@ from hashlib import blake2b
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pipelines.errors import UserError
 from pipelines.rows import PROVENANCE, RESERVED, VERDICT, beside, digest
@@ -77,7 +78,7 @@ def renamed(manifest: Manifest, taken: Sequence[str] = RESERVED) -> dict[str, st
 def _judged(manifest: Manifest) -> Iterator[pa.Table]:
     """Tables of (row_id, reason, detail, the input's columns); the reason is null where the row is a seed."""
     names = ["row_id", "reason", "detail", *renamed(manifest, (*RESERVED, *VERDICT)).values()]
-    seen = Occurrences()
+    seen = Occurrences(manifest.rows)
     start = 0
     for chunk in _gathered(_chunks(manifest)):
         rows = chunk.table.num_rows
@@ -145,7 +146,7 @@ def _verdict(textless: pa.Array, lacking: pa.Array, chunk: Chunk) -> tuple[pa.Ar
 
 def _blank(texts: pa.ChunkedArray) -> pa.Array:
     """Null, empty, or nothing but white space (as Unicode has it)."""
-    joined = pc.fill_null(texts, "").combine_chunks()
+    joined = (pc.fill_null(texts, "") if texts.null_count else texts).combine_chunks()
     return pc.or_(pc.equal(pc.binary_length(joined), 0), pc.utf8_is_space(joined))
 
 
@@ -178,14 +179,16 @@ def _hex(hashes: bytes) -> pa.Array:
 
 def _given_ids(manifest: Manifest, table: pa.Table, seen: Occurrences, start: int) -> tuple[pa.Array, pa.Array]:
     """Ids from ``id_column``, and which rows lack one: those are named by their place."""
+    from pipelines.kernels import text_hashes
+
     given = _strings(table[manifest.id_column]).combine_chunks()
     lacking = _blank(pa.chunked_array([given]))
     present = np.flatnonzero(~lacking.to_numpy(zero_copy_only=False))
-    raw = _raw(given.take(pa.array(present)))
-    # Python's own hash of bytes differs from process to process, but within one it is as good, and faster.
-    keys: Keys = np.fromiter(map(hash, raw), np.int64, len(raw)).view(np.uint64)
+    keys: Keys = text_hashes(*_bytes_of(given.take(pa.array(present))))
     for place in np.flatnonzero(seen.number(keys)):
         _require_new(manifest, given[int(present[place])].as_py(), start + int(present[place]))
+    if len(present) == len(given):
+        return given, lacking
     missing = [digest("row", start + int(place)) for place in np.flatnonzero(lacking.to_numpy(zero_copy_only=False))]
     return pc.replace_with_mask(given, lacking, pa.array(missing, pa.string())), lacking
 
@@ -207,6 +210,13 @@ def _require_new(manifest: Manifest, value: str, row: int) -> None:
 
 def _strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column if pa.types.is_string(column.type) else valid_utf8(as_type(column, pa.string()))
+
+
+def _bytes_of(texts: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The bytes of strings without nulls, after one another, and where each begins and ends."""
+    _, offsets, data = texts.buffers()
+    bounds = np.frombuffer(offsets, np.int32, len(texts) + 1, texts.offset * 4).astype(np.int64)
+    return np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8), bounds
 
 
 def _raw(texts: pa.Array | pa.ChunkedArray) -> list[bytes]:

@@ -127,11 +127,8 @@ class Mini:
             if stage.name == until:
                 return self
             dataset = self._stage(stage, dataset, shards, retry)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                publish, "apart", lambda function, *arguments: function(*arguments)
-            )  # no Ray: in this process
-            publish.publish(self.place, self.config, self.made)
+        # No Ray: in this process.
+        publish.publish(self.place, self.config, self.made, lambda function, *arguments: function(*arguments))
         return self
 
     def ids(self, stage: str, column: str = "id", side: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""What all kernels share: how they are compiled, the hash that mixes, a sort.
+"""What all compiled kernels share: how they are compiled, the hashes, a sort.
 
 Nothing here knows of Arrow, ids or settings. Compiled code is cached beside each file, or in NUMBA_CACHE_DIR.
 """
@@ -96,6 +96,15 @@ def hash64(text: U8, begin: int, end: int) -> np.uint64:
         h = (h ^ tail) * HASH_PRIME
         h ^= h >> np.uint64(32)
     return fmix64(h)
+
+
+@kernel
+def text_hashes(text: U8, offsets: I64) -> U64:
+    """Our 64-bit hash of each row ``text[offsets[i]:offsets[i + 1]]`` as it stands."""
+    out = np.empty(len(offsets) - 1, np.uint64)
+    for row in range(len(out)):
+        out[row] = hash64(text, offsets[row], offsets[row + 1])
+    return out
 
 
 @kernel

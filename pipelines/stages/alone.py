@@ -1,0 +1,186 @@
+"""One process beside the driver that does all of a run's work, where no model is asked and no cluster is named.
+
+Ray would take longer to start and end than many such runs to do: a million rows are deduplicated in the time. The
+process is started at once, so that what it imports is there when it is needed, and uses every CPU: kernels and Arrow
+leave Python's lock alone. It speaks with the driver over a socket, and ends when that closes, however the driver died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+from pipelines.errors import RunStopped
+from pipelines.stages.delivery import Delivery
+from pipelines.stages.stage import Job
+from pipelines.store.dataset import Shard
+
+#: Seconds between looks at whether the run is asked to end.
+_LOOK_EVERY_S = 0.5
+
+
+class Alone:
+    """The process, with what a run asks of those who work for it (as ``together.Together`` has them on Ray)."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", "from pipelines.stages.alone import serve; serve()", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        theirs.close()
+        self._connection = Connection(ours.detach())
+        self._draining = False
+
+    #: CPU threads of an actor; here one process has them all.
+    threads = len(os.sched_getaffinity(0))
+
+    def pool(self, *, load: Callable[[], None] | None = None) -> Alone:
+        """What waves of shards are handed to."""
+        return self
+
+    def nodes(self, memory_gib: float | None) -> None:
+        """There is one."""
+
+    def apart(self, function: Callable[..., Any], *arguments: Any, meanwhile: Callable[[], None] | None = None) -> Any:
+        """Call what sees all rows; ``meanwhile`` is called now and then, and what it raises ends the process."""
+        [result] = self._asked("call", function, arguments, meanwhile)
+        return result
+
+    def stream(self, function: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
+        """What a generator yields."""
+        yield from self._asked("stream", function, arguments)
+
+    def wave(self, job: Job, shards: Sequence[Shard]) -> Iterator[Delivery]:
+        """Have every shard done; deliveries come as shards commit, in no order."""
+        left = list(shards)
+        under_way = 0
+        while under_way or (left and not self._draining):
+            while left and under_way < self.threads and not self._draining:
+                self._send(("shard", job, left.pop(0)))
+                under_way += 1
+            yield self._received()
+            under_way -= 1
+        for shard in left:
+            yield Delivery(shard.index)
+
+    def drain(self) -> None:
+        """Have no more shards begun."""
+        self._draining = True
+
+    def progress(self) -> dict[str, int]:
+        """No engine, no gauges."""
+        return {}
+
+    def close(self) -> None:
+        """End the process."""
+        self._connection.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(0.2)
+        self._process.kill()
+        self._process.wait()
+
+    def _asked(
+        self, kind: str, function: Callable[..., Any], arguments: Any, meanwhile: Callable[[], None] | None = None
+    ) -> Iterator[Any]:
+        self._send((kind, function, arguments))
+        while True:
+            while meanwhile is not None and not self._connection.poll(_LOOK_EVERY_S):
+                meanwhile()
+            more, value = self._received()
+            if not more:
+                return
+            yield value
+
+    def _send(self, message: Any) -> None:
+        with self._its_death():
+            self._connection.send(message)
+
+    def _received(self) -> Any:
+        with self._its_death():
+            kind, value = self._connection.recv()
+        if kind == "error":
+            raise value
+        return value
+
+    @contextmanager
+    def _its_death(self) -> Iterator[None]:
+        """An end of the connection as an early end of the run."""
+        try:
+            yield
+        except (EOFError, ConnectionError):
+            raise RunStopped(
+                f"the process that does the work ended ({self._process.wait()}), of too little memory perhaps; "
+                "dedup.memory_gib bounds what deciding takes; run the same command again"
+            ) from None
+
+
+def serve() -> None:
+    """The process: do what is asked until the driver is gone."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # the driver drains; this ends with it
+        signal.signal(number, signal.SIG_IGN)
+    connection = Connection(int(sys.argv[1]))
+    threading.Thread(target=_ready, daemon=True).start()
+    sending = threading.Lock()
+
+    def answer(kind: str, value: Any) -> None:
+        with sending, suppress(OSError):
+            connection.send((kind, value))
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        while True:
+            try:
+                message = connection.recv()
+            except (EOFError, OSError):
+                os._exit(0)  # whatever is under way is not committed, and is done again
+            pool.submit(_done, answer, *message)
+
+
+def _ready() -> None:
+    """Import what is needed soon, while the driver is still looking at the input."""
+    import pipelines.dedup.clusters
+    import pipelines.dedup.minhash
+    import pipelines.dedup.pieces
+    import pipelines.stages.actor
+    import pipelines.stages.ingest  # noqa: F401
+
+
+def _done(answer: Callable[[str, Any], None], kind: str, what: Any, arguments: Any) -> None:
+    try:
+        if kind == "shard":
+            answer("value", _shard(what, arguments))
+        elif kind == "call":
+            answer("value", (True, what(*arguments)))
+            answer("value", (False, None))
+        else:
+            for value in what(*arguments):
+                answer("value", (True, value))
+            answer("value", (False, None))
+    except BaseException as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            error = RuntimeError(f"{type(error).__name__}: {error}")
+        answer("error", error)
+
+
+def _shard(job: Job, shard: Shard) -> Delivery:
+    from pipelines.stages.actor import ShardActor
+
+    try:
+        return Delivery(shard.index, entry=asyncio.run(ShardActor().work(job, shard.to_json())))
+    except Exception as error:
+        return Delivery.of_error(shard.index, error)

@@ -1,0 +1,75 @@
+"""Those who work for a run: a process beside the driver (``alone.py``), or Ray (``together.py``)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from pipelines.dedup.workers import Workers
+from pipelines.stages.alone import Alone
+from pipelines.stages.delivery import Delivery
+from pipelines.stages.stage import Job, beside
+from pipelines.store.dataset import Shard
+
+
+class Waves(Protocol):
+    """Whom shards are handed to."""
+
+    @property
+    def threads(self) -> int:
+        """CPU threads that a shard's work may use."""
+
+    def wave(self, job: Job, shards: Sequence[Shard]) -> Iterator[Delivery]:
+        """Have every shard done; deliveries come as shards commit, in no order."""
+
+    def drain(self) -> None:
+        """Have no more shards begun."""
+
+    def progress(self) -> dict[str, int]:
+        """Live counts."""
+
+
+class Hands(Protocol):
+    """What a run asks of those who work for it."""
+
+    def pool(self, *, load: Callable[[], None] | None = None) -> Waves:
+        """Whom waves are handed to; with ``load``, which is called now and then meanwhile, engines are loaded first."""
+
+    def nodes(self, memory_gib: float | None) -> Workers | None:
+        """The nodes that share the work of deciding, where there are several."""
+
+    def apart(self, function: Callable[..., Any], *arguments: Any, meanwhile: Callable[[], None] | None = None) -> Any:
+        """Call what sees all rows in a process of its own, so that the driver's memory does not grow with them.
+
+        ``meanwhile`` is called now and then; what it raises ends the process.
+        """
+
+    def stream(self, function: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
+        """Run a generator in a process of its own and yield what it yields."""
+
+    def close(self) -> None:
+        """End every process."""
+
+
+@contextmanager
+def hands_of(config: Mapping[str, Any], say: Callable[[str], None]) -> Iterator[Hands]:
+    """Those who work for the run of a configuration; ``say`` is given warnings.
+
+    A process beside the driver, unless a model or an encoder is asked or a cluster is named.
+    """
+    nodes = [node for node in config["recipe"]["stages"].values() if node.get("enabled", True)]
+    asks = any("flow" in node for node in nodes)
+    encodes = any("dedup" in node and beside(node["dedup"], "vectors") for node in nodes)
+    hands: Hands
+    if asks or encodes or config["cluster"]["address"] or os.environ.get("RAY_ADDRESS"):
+        from pipelines.stages.together import Together  # Ray takes a second to import
+
+        hands = Together(config, engine=asks, say=say)
+    else:
+        hands = Alone()
+    try:
+        yield hands
+    finally:
+        hands.close()
