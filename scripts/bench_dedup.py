@@ -2,7 +2,7 @@
 
 ``scripts/bench dedup --rows 1000000``. Rows are made of real personas (``NIGHTMILL_TEST_DATA``) with planted
 near-duplicates; the same rows every time. Peers are installed in an environment of their own under the cache. Recall is
-measured against all pairs of a slice, by brute force.
+measured against all pairs of a slice, by brute force. Walls are of whole commands, from start to end.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
+from bench import machine
 
 from pipelines.dedup.sets import jaccard, similar
 from pipelines.dedup.shingles import ShingleSets, Shingling
@@ -39,10 +41,12 @@ CHUNK = 50_000
 SLICE = 50_000
 #: Rows that datatrove, which takes minutes for them, is given.
 SLOW_PEER_ROWS = 100_000
+#: Rows of the index of earlier nights, and of tonight.
+NIGHTS = (5_000_000, 100_000)
 SEED = 20261124
 
 
-def rows(count: int) -> Iterator[pa.Table]:
+def rows(count: int, seed: int = SEED) -> Iterator[pa.Table]:
     """``id`` and ``text``: about 28 words of two personas; a fifth of the rows repeat another.
 
     Up to 5 of their words are changed: a row of m different words with k changed has a Jaccard similarity of
@@ -55,7 +59,7 @@ def rows(count: int) -> Iterator[pa.Table]:
     coded = [np.array([number[word] for word in words], np.int32) for words in personas]
     joint = np.array([number["and"]], np.int32)
     dictionary = pa.array(vocabulary)
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     for start in range(0, count, CHUNK):
         size = min(CHUNK, count - start)
         pairs = rng.integers(0, len(coded), (size, 2))
@@ -70,18 +74,18 @@ def rows(count: int) -> Iterator[pa.Table]:
         offsets = np.cumsum([0, *map(len, made)])
         words = dictionary.take(pa.array(np.concatenate(made)))
         texts = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), words), " ")
-        yield pa.table({"id": [f"row-{i:09d}" for i in range(start, start + size)], "text": texts})
+        yield pa.table({"id": [f"{seed}-{i:09d}" for i in range(start, start + size)], "text": texts})
 
 
-def made(count: int) -> Path:
+def made(count: int, seed: int = SEED) -> Path:
     """The file of ``count`` rows, made once."""
-    path = CACHE / f"dedup-{count}-{SEED}.parquet"
+    path = CACHE / f"dedup-{count}-{seed}.parquet"
     if not path.exists():
         print(f"making {count:,} rows ...", file=sys.stderr)
         path.parent.mkdir(parents=True, exist_ok=True)
         writer = None
         unfinished = path.with_suffix(".tmp")
-        for table in rows(count):
+        for table in rows(count, seed):
             writer = writer or pq.ParquetWriter(unfinished, table.schema, compression="zstd")
             writer.write_table(table)
         assert writer is not None
@@ -122,27 +126,27 @@ def measured(command: list[str]) -> tuple[str, float, float]:
     return out, wall, peak
 
 
-def ours(path: Path, *more: str) -> tuple[dict[str, Any], float, float, pa.Table, int]:
-    """A run of ``recipe=dedup``: its summary, wall seconds, peak GiB, ``removed/``, rows of ``data/``."""
+@dataclass(frozen=True)
+class Ours:
+    """A run of ``recipe=dedup``: wall seconds, peak GiB, ``removed/``, rows of ``data/``, what was counted."""
+
+    wall: float
+    peak: float
+    removed: pa.Table
+    kept: int
+    stats: dict[str, Any]
+
+
+def ours(path: Path, *more: str) -> Ours:
+    """One run, from the command's start to its end."""
     with tempfile.TemporaryDirectory() as scratch:
         overrides = [f"input={path}", "text_column=text", "id_column=id", f"output={scratch}/run"]
         command = [sys.executable, "-m", "pipelines.cli", "run", "recipe=dedup", *overrides, *more, "--json"]
-        out, wall, peak = measured([*command, "dedup.embedding.enabled=false"])
+        _, wall, peak = measured([*command, "dedup.embedding.enabled=false"])
         removed = pads.dataset(f"{scratch}/run/removed", format="parquet").to_table()
         kept = pads.dataset(f"{scratch}/run/data", format="parquet").count_rows()
-    return json.loads(out), wall, peak, removed, kept
-
-
-def ray_start() -> float:
-    """Seconds that ``ray.init`` and the start of a first worker take: the least of three."""
-    code = (
-        "import time, os; b = time.perf_counter(); import ray; os.environ['RAY_USAGE_STATS_ENABLED'] = '0';"
-        "ray.init(address='local', include_dashboard=False, log_to_driver=False, object_store_memory=2**28,"
-        " logging_level=40); ray.get(ray.remote(lambda: 1).remote()); print(time.perf_counter() - b)"
-    )
-    command = [sys.executable, "-c", code]
-    walls = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1] for _ in range(3)]
-    return min(map(float, walls))
+        stats = json.loads(Path(f"{scratch}/run/stats.json").read_text())["stages"]["minhash"]["measured"]
+    return Ours(wall, peak, removed, kept, stats)
 
 
 def recall(path: Path) -> tuple[float, int, float]:
@@ -152,7 +156,7 @@ def recall(path: Path) -> tuple[float, int, float]:
     pairs = _all_pairs(sets)
     with tempfile.TemporaryDirectory() as scratch:
         pq.write_table(pa.Table.from_batches([table]), f"{scratch}/slice.parquet")
-        _, _, _, removed, _ = ours(Path(scratch) / "slice.parquet")
+        removed = ours(Path(scratch) / "slice.parquet").removed
     names = table["id"].to_pylist()
     keeper = {name: name for name in names}
     keeper.update(zip(removed["id"].to_pylist(), removed["keeper_id"].to_pylist(), strict=True))
@@ -226,28 +230,53 @@ def peers() -> str:
     return str(python)
 
 
+def nights(old: int, new: int) -> tuple[float, float, dict[str, Any]]:
+    """Wall seconds of ``new`` rows alone and against an index of ``old``; what the second counted of the index.
+
+    A tenth of the new rows are old ones.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        against = f"dedup.against={scratch}/index"
+        ours(made(old), against)
+        tonight = pq.read_table(made(new, SEED + 1))
+        copied = next(pq.ParquetFile(made(old)).iter_batches(new // 10, columns=["text"]))["text"]
+        texts = pa.concat_arrays([copied, tonight["text"].combine_chunks().slice(len(copied))])
+        path = Path(scratch) / "tonight.parquet"
+        pq.write_table(pa.table({"id": tonight["id"], "text": texts}), path, compression="zstd")
+        alone = min(ours(path).wall for _ in range(2))
+        second = ours(path, against)
+    return alone, second.wall, second.stats["against"]
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the table, a line as soon as it is known."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--without", nargs="*", default=[], choices=("rensa", "datatrove", "recall"))
+    parser.add_argument("--without", nargs="*", default=[], choices=("rensa", "datatrove", "recall", "night"))
     asked = parser.parse_args()
-    path, start = made(asked.rows), ray_start()
+    path = made(asked.rows)
     ours(made(1000))  # kernels are compiled once a machine
-    _, wall, peak, removed, kept = ours(path)
-    print(f"nightmill: {wall:.1f} s, {wall - start:.1f} s without Ray's start ({start:.1f} s); peak {peak:.1f} GiB")
-    print(f"  {asked.rows:,} rows in, {kept:,} kept, {len(removed):,} removed")
+    print(f"{machine()}\n\n| {asked.rows:,} rows | measured | target |\n|---|---|---|", flush=True)
+
+    def line(what: str, measured: str, target: str = "") -> None:
+        print(f"| {what} | {measured} | {target} |", flush=True)
+
     if "recall" not in asked.without:
         share, pairs, precision = recall(path)
-        print(f"  recall {share:.5f} of {pairs:,} pairs with J >= 0.9 among {SLICE:,} rows; precision {precision:.5f}")
+        line(f"recall of the {pairs:,} pairs with J >= 0.9 among {SLICE:,} rows", f"{share:.5f}", ">= 0.999")
+        line("precision over verified edges", f"{precision:.5f}", "1.0")
+    mine = ours(path)
+    line(
+        "nightmill, file to file, no Ray started",
+        f"{mine.wall:.1f} s, peak {mine.peak:.1f} GiB; {mine.kept:,} rows kept, {len(mine.removed):,} removed",
+        "<= 8 GiB",
+    )
     with tempfile.TemporaryDirectory() as scratch:
         if "rensa" not in asked.without:
             for bands in (8, 16):
                 _, theirs, memory = measured([peers(), "-c", RENSA, str(path), f"{scratch}/out.parquet", str(bands)])
-                print(
-                    f"rensa, {bands} bands: {theirs:.1f} s, peak {memory:.1f} GiB; nightmill / rensa: "
-                    f"{wall / theirs:.2f}, {(wall - start) / theirs:.2f} without Ray's start"
-                )
+                line(f"rensa 0.5, {bands} bands", f"{theirs:.1f} s, peak {memory:.1f} GiB")
+                line("nightmill / rensa", f"{mine.wall / theirs:.2f}", "<= 0.33")
         if "datatrove" not in asked.without:
             few = made(SLOW_PEER_ROWS)
             script = Path(scratch) / "peer.py"
@@ -256,11 +285,18 @@ def main() -> None:
             source.mkdir()
             (source / "rows.parquet").symlink_to(few.resolve())
             _, theirs, memory = measured([peers(), str(script), str(source), f"{scratch}/out", f"{scratch}/work"])
-            _, mine, _, _, _ = ours(few)
-            print(
-                f"datatrove, {SLOW_PEER_ROWS:,} rows, 2 workers: {theirs:.1f} s, peak {memory:.1f} GiB; nightmill on "
-                f"the same {mine:.1f} s, {(mine - start) / theirs:.3f} of it without Ray's start"
-            )
+            same = ours(few).wall
+            line(f"datatrove 0.10, 2 workers, {SLOW_PEER_ROWS:,} rows", f"{theirs:.1f} s, peak {memory:.1f} GiB")
+            line(f"nightmill / datatrove, {SLOW_PEER_ROWS:,} rows", f"{same:.1f} s, {same / theirs:.3f}", "<= 0.01")
+    if "night" not in asked.without:
+        alone, second, index = nights(*NIGHTS)
+        old, new = NIGHTS
+        line(f"{new:,} rows alone", f"{alone:.1f} s")
+        line(
+            f"{new:,} rows against an index of {index['rows']:,}, {index['removed']:,} of them repeats of it",
+            f"{second:.1f} s, {second / alone:.2f} of it; {index['bytes_read'] / 2**20:,.0f} MiB of the index read",
+            "<= 2",
+        )
 
 
 if __name__ == "__main__":
