@@ -1,4 +1,4 @@
-"""A folder that a run lives in: local disk, or s3:// and gs:// through fsspec, behind nine verbs.
+"""A folder that a run lives in: local disk, or s3:// and gs:// through fsspec, behind ten verbs.
 
 The verb that matters is ``create``: it publishes a whole file if and only if no file of that name exists, and tells
 which. Locally that is a hard link from a temporary name, on object stores a conditional PUT. Trouble of any store is
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -53,6 +54,9 @@ class Folder(Protocol):
 
     def remove(self, name: str) -> None:
         """Delete a file; no error when it does not exist."""
+
+    def clear(self) -> None:
+        """Delete this folder and all that is in it; no error when it does not exist."""
 
 
 def folder(url: str) -> Folder:
@@ -125,6 +129,10 @@ class LocalFolder:
 
     def remove(self, name: str) -> None:
         (self._path / name).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self._path)
 
     def _entries(self) -> Iterator[os.DirEntry[str]]:
         try:
@@ -215,6 +223,10 @@ class ObjectFolder:
     def remove(self, name: str) -> None:
         with suppress(FileNotFoundError), _trouble(self.url):
             self._fs.rm_file(self._key(name))
+
+    def clear(self) -> None:
+        with suppress(FileNotFoundError), _trouble(self.url):
+            self._fs.rm(self._root, recursive=True)
 
     @property
     def _fs(self) -> Any:
