@@ -2,8 +2,8 @@
 
 ``find(dataset, text_column="persona", encoder="packaged:all-minilm-l6-v2")`` decides; it removes nothing. The search
 (``search.py``) confirms every decision in float64 and measures what it missed: ``stats["recall"]``. A run makes the
-vectors first, shard by shard, as a dataset of their own (``vectors``); the search holds them all in memory, 1.5 kB a
-row of 384 dimensions. Rows without text stay.
+vectors first, shard by shard, as a dataset of their own (``vectors``); the search holds them all, 1.5 kB a row of 384
+dimensions, in memory or in a file (``matrix.py``). Rows without text stay.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipelines.dedup.encoder import load
 from pipelines.dedup.found import Found, Source, removed_table
+from pipelines.dedup.matrix import only, with_direction, zeros
 from pipelines.dedup.order import columns_read, keeper_order, scores_of
 from pipelines.dedup.search import greedy
 from pipelines.errors import UserError
@@ -77,9 +78,9 @@ def find(
     )
     here = (made(table) for table in dataset.batches(["id", text_column]))
     every, worded = _matrix(here if encoded is None else encoded.batches(["vector"]), order)
-    usable = worded & np.isfinite(every).all(axis=1) & every.any(axis=1)
+    usable = worded & with_direction(every)
     place = np.flatnonzero(usable)
-    found = greedy(every if usable.all() else every[place], threshold)
+    found = greedy(only(every, place), threshold)
     gone, kept = place[found.rows], place[found.keepers]
     removed = removed_table(ids, gone, kept, "embedding", found.cosines, kept, found.cosines)
     stats = {
@@ -136,7 +137,7 @@ def _matrix(tables: Iterable[pa.Table], order: NDArray[np.int64]) -> tuple[Float
             continue
         width = column.type.list_size
         if every.shape[1] != width:
-            every = np.zeros((len(order), width), np.float32)
+            every = zeros(len(order), width)
         values = column.values.to_numpy().reshape(-1, width)[column.offset : column.offset + len(column)]
         every[places[there]] = values[there]
         worded[places] = there
