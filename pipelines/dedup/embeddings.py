@@ -10,21 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipelines.dedup.encoded import Encoded, matrix, places, refuse_strangers
 from pipelines.dedup.encoder import load
 from pipelines.dedup.found import Found, Source, removed_table
-from pipelines.dedup.matrix import only, with_direction, zeros
+from pipelines.dedup.matrix import only, with_direction
 from pipelines.dedup.order import columns_read, keeper_order, scores_of
 from pipelines.dedup.search import greedy
 from pipelines.errors import UserError
 from pipelines.filters.text import strings
-
-Floats = NDArray[np.float32]
 
 
 def find(
@@ -39,7 +39,7 @@ def find(
     backend: str = "torch",
     keep: str = "first",
     score_column: str | None = None,
-    encoded: Source | None = None,
+    encoded: Encoded | None = None,
 ) -> Found:
     """Rows whose cosine with an earlier kept row is above ``threshold``, in keeper order (papers.md 1.4).
 
@@ -59,14 +59,15 @@ def find(
         backend: see ``encoder.load``.
         keep: which row of two comes first: ``first`` (lowest id), ``longest`` (text) or ``highest`` (score_column).
         score_column: a column of numbers, for ``highest``.
-        encoded: what ``vectors`` gave for the rows, in the same order; None encodes them here.
+        encoded: what ``vectors`` gave for the rows, in any order; None encodes them here.
 
     Raises:
         UserError: a setting out of range, a column that is absent or holds no text, ids that are not unique.
+        Damaged: what is ``encoded`` are not these rows.
     """
     if not -1 <= threshold < 1:
         raise UserError(f"dedup.embedding.threshold={threshold}: a cosine to stay above lies in [-1, 1)")
-    ids, order = _ordered(dataset, text_column, keep, score_column)
+    ids, rank = _ordered(dataset, text_column, keep, score_column)
     made = partial(
         vectors,
         text_column=text_column,
@@ -76,8 +77,13 @@ def find(
         dtype=dtype,
         backend=backend,
     )
-    here = (made(table) for table in dataset.batches(["id", text_column]))
-    every, worded = _matrix(here if encoded is None else encoded.batches(["vector"]), order)
+    if encoded is None:
+        tables: Iterable[pa.Table] = map(made, dataset.batches(["id", text_column]))
+        placed = rank
+    else:
+        tables, placed = encoded.batches(["vector"]), places(encoded, ids)
+        refuse_strangers(encoded, placed, ids)
+    every, worded = matrix(tables, placed, len(ids))
     usable = worded & with_direction(every)
     place = np.flatnonzero(usable)
     found = greedy(only(every, place), threshold)
@@ -114,46 +120,29 @@ def vectors(
     texts = strings(table, text_column)
     filled = pc.greater(pc.utf8_length(pc.fill_null(pc.utf8_trim_whitespace(texts), "")), 0)
     worded = np.flatnonzero(filled.to_numpy(zero_copy_only=False))
-    made = load(encoder, batch_size, device, dtype, backend, threads)(texts.take(pa.array(worded)).to_pylist())
-    width = made.shape[1] if len(worded) else 1
+    # Where all are blank, for the sake of the dimensions: the parts of a dataset have one type.
+    wanted = texts.take(pa.array(worded)).to_pylist() or [""]
+    made = load(encoder, batch_size, device, dtype, backend, threads)(wanted)
+    width = made.shape[1]
     every = np.zeros((len(texts), width), np.float32)
-    every[worded] = made.reshape(len(worded), width)
+    every[worded] = made[: len(worded)]
     column = pa.FixedSizeListArray.from_arrays(pa.array(every.ravel()), width, mask=pc.invert(filled))
     return pa.table({"id": strings(table, "id").cast(pa.string()), "vector": column})
 
 
-def _matrix(tables: Iterable[pa.Table], order: NDArray[np.int64]) -> tuple[Floats, NDArray[np.bool_]]:
-    """The vectors of all rows in keeper order (``order``), and which rows have one."""
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    every, worded = np.zeros((len(order), 1), np.float32), np.zeros(len(order), bool)
-    start = 0
-    for table in tables:
-        column = table["vector"].combine_chunks()
-        places = rank[start : start + len(column)]
-        start += len(column)
-        there = column.is_valid().to_numpy(zero_copy_only=False)
-        if not there.any():
-            continue
-        width = column.type.list_size
-        if every.shape[1] != width:
-            every = zeros(len(order), width)
-        values = column.values.to_numpy().reshape(-1, width)[column.offset : column.offset + len(column)]
-        every[places[there]] = values[there]
-        worded[places] = there
-    return every, worded
-
-
 def _ordered(
     dataset: Source, text_column: str, keep: str, score_column: str | None
-) -> tuple[pa.Array, NDArray[np.int64]]:
-    """Ids in keeper order, and that order of the rows."""
-    ids: list[pa.Array] = [pa.array([], pa.string())]
+) -> tuple[pa.Array, list[NDArray[np.int64]]]:
+    """Ids in keeper order, and for each table the places that its rows have there."""
+    ids: list[pa.Array] = []
     scores: list[NDArray[np.float64]] = [np.zeros(0)]
     for table in dataset.batches(columns_read(text_column, keep, score_column)):
         ids.append(strings(table, "id").cast(pa.string()))
         strings(table, text_column)
         scores.append(scores_of(table, text_column, keep, score_column))
-    named = pa.concat_arrays(ids)
+    named = pa.concat_arrays([pa.array([], pa.string()), *ids])
     order = keeper_order(named, keep, np.concatenate(scores))
-    return named.take(pa.array(order)), order
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    ends = np.cumsum([0, *map(len, ids)])
+    return named.take(pa.array(order)), [rank[start:end] for start, end in pairwise(ends.tolist())]

@@ -12,6 +12,10 @@ class Rows:
     def __init__(self, table: pa.Table, origin: str = "memory") -> None:
         self.table, self.origin = table, origin
 
+    @property
+    def files(self) -> list[str]:
+        return [f"memory/part-{i:05d}" for i, _ in enumerate(self.batches())]
+
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
         # Like Parquet, leave out columns that are not there.
         table = self.table.select([c for c in self.table.column_names if columns is None or c in columns])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipelines.dedup import cells, embeddings, encoder, matrix, search
 from pipelines.dedup.found import REMOVED
-from pipelines.errors import UserError
+from pipelines.errors import Damaged, UserError
 
 DATA = Path(os.environ.get("NIGHTMILL_TEST_DATA", "../shared/data"))
 REAL = "packaged:all-minilm-l6-v2"
@@ -285,3 +285,45 @@ def test_vectors_are_a_dataset_of_their_own_that_find_takes(rows) -> None:
     here = embeddings.find(source, text_column="text", encoder="simulated")
     assert found.removed.equals(here.removed)
     assert (found.stats["without_text"], found.stats["without_direction"], found.stats["removed"]) == (2, 1, 1)
+
+
+def made(source):
+    """The vectors of a dataset, as a dataset."""
+    parts = [embeddings.vectors(table, text_column="text", encoder="simulated") for table in source.batches()]
+    return type(source)(pa.concat_tables(parts))
+
+
+def test_vectors_belong_to_rows_by_id_whatever_their_order(rows) -> None:
+    source = rows(some_words(60))
+    encoded = made(source)
+    encoded.table = encoded.table.take(np.random.default_rng(0).permutation(60))
+    found = embeddings.find(source, text_column="text", encoder="simulated", threshold=0.6, encoded=encoded)
+    here = embeddings.find(source, text_column="text", encoder="simulated", threshold=0.6)
+    assert found.removed.equals(here.removed)
+    assert found.stats["removed"] > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda ids: [*ids[:4], "x", *ids[5:]], "part-00001 has a vector of row 'x' which the stage has not read"),
+        (lambda ids: [*ids[:4], ids[0], *ids[5:]], "part-00001 has a vector of row '000000' again"),
+        (lambda ids: ids[:-1], "memory has no vector of row '000006'"),
+    ],
+)
+def test_vectors_of_other_rows_are_damage_that_names_the_file(rows, change, says) -> None:
+    source = rows(some_words(7))
+    encoded = made(source)
+    names = change(encoded.table["id"].to_pylist())
+    encoded.table = encoded.table.slice(0, len(names)).set_column(0, "id", pa.array(names))
+    with pytest.raises(Damaged, match=f"{says}; delete the folder of vectors"):
+        embeddings.find(source, text_column="text", encoder="simulated", encoded=encoded)
+
+
+@pytest.mark.parametrize("named", ["simulated", REAL])
+def test_a_shard_of_blank_rows_has_vectors_of_the_same_type(rows, named) -> None:
+    blank, worded = (
+        embeddings.vectors(rows(texts).table, text_column="text", encoder=named) for texts in ([None, " "], ["a nurse"])
+    )
+    assert blank.schema == worded.schema
+    assert blank["vector"].null_count == 2
