@@ -182,10 +182,10 @@ class Night:
         last, entries = stages[-1][1:]
         counts = {part: entry.items_kept for part, entry in entries.items()}
         state = state_of((stage.name, target, found) for stage, target, found in stages)
-        for stage, _, _ in stages:
+        for stage, target, _ in stages:
             if stage.index:
                 self.connect()
-                cluster.apart(remember_stage, stage, last.url, counts, state)
+                cluster.apart(remember_stage, stage, target.url, last.url, counts, state)
 
     def _wave(self, pool: Pool, job: Job, wave: Any, entries: dict[int, Entry], limit: FailureLimit) -> None:
         """Have a wave's shards done. Whatever ends the run early lets those under way be finished and committed."""

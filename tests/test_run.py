@@ -337,11 +337,15 @@ def test_a_table_of_ones_own_is_deduplicated_whatever_its_columns_are_called(tmp
     assert (proof["ok"], proof["complete"]) == (True, True), proof["defects"]
 
 
-def deduplicated(tmp_path, name, texts, *overrides):
+BY_WORDS = ("dedup.embedding.enabled=false",)
+BY_MEANING = ("dedup.minhash.enabled=false", "dedup.embedding.encoder=simulated")
+
+
+def deduplicated(tmp_path, name, texts, *overrides, by=BY_WORDS):
     """A run of ``recipe=dedup`` over texts: which ids stay."""
     pq.write_table(pa.table({"id": list(texts), "text": list(texts.values())}), tmp_path / f"{name}.parquet")
     where = [f"input={tmp_path}/{name}.parquet", "id_column=id", f"output={tmp_path}/{name}"]
-    run(compose(["recipe=dedup", *where, "dedup.embedding.enabled=false", *overrides]))
+    run(compose(["recipe=dedup", *where, *by, *overrides]))
     assert verify(f"{tmp_path}/{name}")["complete"]
     return [row["id"] for row in rows(tmp_path / name)]
 
@@ -368,6 +372,32 @@ def test_an_earlier_run_can_be_what_tonights_rows_are_checked_against(tmp_path):
         "t2"
     ]
     assert deduplicated(tmp_path, "wednesday", {"w1": "g i h"}, f"dedup.against={tmp_path}/monday") == []
+    assert verify(f"{tmp_path}/monday")["complete"]
+
+
+def test_tonights_rows_are_checked_by_meaning_against_every_earlier_night(tmp_path):
+    index = f"dedup.against={tmp_path}/index"
+    for _ in range(2):
+        texts = {"m1": "a b c", "m2": "c b a", "m3": "d e f", "m4": "..."}
+        assert deduplicated(tmp_path, "monday", texts, index, by=BY_MEANING) == ["m1", "m3", "m4"]
+    assert len(list(tmp_path.glob("index/embedding/version-*"))) == 1
+    assert deduplicated(tmp_path, "tuesday", {"t1": "c a b", "t2": "g h i"}, index, by=BY_MEANING) == ["t2"]
+    [removed] = rows(tmp_path / "tuesday", "removed")
+    assert (removed["id"], removed["keeper_id"]) == ("t1", "m1")
+    texts = {"w1": "i h g", "w2": "f e d", "w3": "x y z"}
+    assert deduplicated(tmp_path, "wednesday", texts, index, by=BY_MEANING) == ["w3"]
+    stats = json.loads((tmp_path / "wednesday" / "stats.json").read_text())["stages"]["embedding"]
+    assert stats["measured"]["against"]["rows"] == 3
+    with pytest.raises(UserError, match="dedup.embedding.dtype: auto -> float32"):
+        deduplicated(tmp_path, "thursday", {"x": "y"}, index, "dedup.embedding.dtype=float32", by=BY_MEANING)
+
+
+@pytest.mark.parametrize("before", [BY_MEANING, BY_WORDS], ids=["that has vectors", "that has none"])
+def test_an_earlier_run_can_be_what_tonights_rows_are_checked_against_by_meaning(tmp_path, before):
+    assert deduplicated(tmp_path, "monday", {"m1": "a b c", "m2": "a b c", "m3": "d e f"}, by=before) == ["m1", "m3"]
+    index = f"dedup.against={tmp_path}/monday"
+    assert deduplicated(tmp_path, "tuesday", {"t1": "c b a", "t2": "g h i"}, index, by=BY_MEANING) == ["t2"]
+    assert deduplicated(tmp_path, "wednesday", {"w1": "g i h"}, index, by=BY_MEANING) == []
     assert verify(f"{tmp_path}/monday")["complete"]
 
 

@@ -8,23 +8,31 @@ dimensions, in memory or in a file (``matrix.py``). Rows without text stay.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.dedup.encoded import Encoded, matrix, places, refuse_strangers
+from pipelines.dedup.earlier import earlier
+from pipelines.dedup.encoded import Encoded, matrix, numbers, places, refuse_strangers
 from pipelines.dedup.encoder import load
 from pipelines.dedup.found import Found, Source, removed_table
+from pipelines.dedup.index import Index
+from pipelines.dedup.known import known
 from pipelines.dedup.matrix import only, with_direction
 from pipelines.dedup.order import columns_read, keeper_order, scores_of
 from pipelines.dedup.search import greedy
+from pipelines.dedup.vector_segment import Kept, write
 from pipelines.errors import UserError
 from pipelines.filters.text import strings
+
+#: Rows that are encoded at once.
+ENCODED_ROWS = 4096
 
 
 def find(
@@ -39,6 +47,7 @@ def find(
     backend: str = "torch",
     keep: str = "first",
     score_column: str | None = None,
+    against: str | None = None,
     encoded: Encoded | None = None,
 ) -> Found:
     """Rows whose cosine with an earlier kept row is above ``threshold``, in keeper order (papers.md 1.4).
@@ -59,46 +68,82 @@ def find(
         backend: see ``encoder.load``.
         keep: which row of two comes first: ``first`` (lowest id), ``longest`` (text) or ``highest`` (score_column).
         score_column: a column of numbers, for ``highest``.
+        against: a standing index (``index.py``): rows too close to one that an earlier run kept go, too.
         encoded: what ``vectors`` gave for the rows, in any order; None encodes them here.
 
     Raises:
-        UserError: a setting out of range, a column that is absent or holds no text, ids that are not unique.
-        Damaged: what is ``encoded`` are not these rows.
+        UserError: a setting out of range, a column that is absent or holds no text, ids that are not unique, an index
+            that was made with another encoder.
+        Damaged: what is ``encoded`` are not these rows, or a file of the index is not as it was written.
     """
     if not -1 <= threshold < 1:
         raise UserError(f"dedup.embedding.threshold={threshold}: a cosine to stay above lies in [-1, 1)")
+    how: dict[str, Any] = {
+        "encoder": encoder,
+        "batch_size": batch_size,
+        "device": device,
+        "dtype": dtype,
+        "backend": backend,
+    }
+    index = None if against is None else _index(against, dataset.origin, text_column, how)
     ids, rank = _ordered(dataset, text_column, keep, score_column)
-    made = partial(
-        vectors,
-        text_column=text_column,
-        encoder=encoder,
-        batch_size=batch_size,
-        device=device,
-        dtype=dtype,
-        backend=backend,
-    )
+    tables: Iterator[pa.Table]
     if encoded is None:
-        tables: Iterable[pa.Table] = map(made, dataset.batches(["id", text_column]))
-        placed = rank
+        made: Callable[[pa.Table], pa.Table] = partial(vectors, text_column=text_column, **how)
+        tables, placed = map(made, dataset.batches(["id", text_column])), rank
     else:
         tables, placed = encoded.batches(["vector"]), places(encoded, ids)
         refuse_strangers(encoded, placed, ids)
     every, worded = matrix(tables, placed, len(ids))
     usable = worded & with_direction(every)
     place = np.flatnonzero(usable)
-    found = greedy(only(every, place), threshold)
-    gone, kept = place[found.rows], place[found.keepers]
-    removed = removed_table(ids, gone, kept, "embedding", found.cosines, kept, found.cosines)
-    stats = {
+    every = only(every, place)
+    stats: dict[str, Any] = {
         "rows": len(ids),
-        "removed": len(gone),
-        "clusters": len(np.unique(kept)),
         "without_text": int((~worded).sum()),
         "without_direction": int((worded & ~usable).sum()),
         "encoder": encoder,
-        **found.stats,
     }
+    gone, keepers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    cosines, named = [np.zeros(0)], ids
+    if index is not None:
+        # Rows of the index come before all of tonight's, and none of them goes.
+        before = known(every, index, threshold)
+        gone, keepers, cosines = [place[before.rows]], [len(ids) + before.keepers], [before.cosines]
+        named = pa.concat_arrays([ids, before.ids])
+        stats["against"] = before.stats
+        stays = np.delete(np.arange(len(place)), before.rows)
+        every, place = only(every, stays), place[stays]
+    found = greedy(every, threshold)
+    rows = np.concatenate([*gone, place[found.rows]])
+    kept = np.concatenate([*keepers, place[found.keepers]])
+    cosine = np.concatenate([*cosines, found.cosines])
+    removed = removed_table(named, rows, kept, "embedding", cosine, kept, cosine)
+    stats |= {"removed": len(rows), "clusters": len(np.unique(kept)), **found.stats}
     return Found(removed.sort_by("id"), stats)
+
+
+def remember(
+    dataset: Source,
+    *,
+    run: str,
+    state: str,
+    text_column: str,
+    against: str,
+    encoder: str,
+    dtype: str = "auto",
+    encoded: Encoded | None = None,
+    **knobs: Any,
+) -> None:
+    """Add the rows that a run kept to the index ``against``; ``knobs`` are those of ``find``.
+
+    ``state`` is a word for what the run kept: a run that has not changed is not added again. ``encoded`` are vectors
+    that the run has made, of these rows and others: only rows that are not among them are encoded here.
+    """
+    index = Index(against, "embedding", agreed(encoder, dtype), run)
+    if not index.has(run, state):
+        made = partial(vectors, text_column=text_column, encoder=encoder, dtype=dtype, **knobs)
+        index.add(run, state, lambda place: write(place, _kept(dataset, text_column, made, encoded)))
 
 
 def vectors(
@@ -128,6 +173,50 @@ def vectors(
     every[worded] = made[: len(worded)]
     column = pa.FixedSizeListArray.from_arrays(pa.array(every.ravel()), width, mask=pc.invert(filled))
     return pa.table({"id": strings(table, "id").cast(pa.string()), "vector": column})
+
+
+def agreed(encoder: str, dtype: str) -> dict[str, str]:
+    """What rows of one index must agree in, by the keys that set it."""
+    return {"dedup.embedding.encoder": encoder, "dedup.embedding.dtype": dtype}
+
+
+def _index(against: str, run: str, text_column: str, how: Mapping[str, Any]) -> Index:
+    """The index as ``run`` is held against it; that of an earlier run has what is in its ``data/`` now."""
+    if (before := earlier(against, run)) is not None:
+        names = ("encoder", "dtype", "backend")
+        made = before.vectors({"text_column": text_column, **{name: how[name] for name in names}})
+        remember(
+            before.kept,
+            run=before.run,
+            state=before.state,
+            text_column=text_column,
+            against=against,
+            encoded=made,
+            **how,
+        )
+    return Index(against, "embedding", agreed(how["encoder"], how["dtype"]), run)
+
+
+def _kept(
+    dataset: Source, text_column: str, made: Callable[[pa.Table], pa.Table], encoded: Encoded | None
+) -> Iterator[Kept]:
+    """Rows with their ranks by id and their vectors: those that are encoded already, then the others."""
+    ids, rank = _ordered(dataset, text_column, "first", None)
+    there = np.zeros(len(ids), bool)
+    if encoded is not None:
+        for table, place in zip(encoded.batches(["vector"]), places(encoded, ids), strict=True):
+            there[place[place >= 0]] = True
+            rows, values = numbers(table)
+            mine = np.flatnonzero(place[rows] >= 0)
+            at = place[rows[mine]]
+            yield ids.take(pa.array(at)), at, values[mine]
+    for table, place in zip(dataset.batches(["id", text_column]), rank, strict=True):
+        missing = np.flatnonzero(~there[place])
+        for start in range(0, len(missing), ENCODED_ROWS):
+            some = missing[start : start + ENCODED_ROWS]
+            rows, values = numbers(made(table.take(pa.array(some))))
+            at = place[some[rows]]
+            yield ids.take(pa.array(at)), at, values
 
 
 def _ordered(

@@ -104,18 +104,22 @@ def decide_stage(target_url: str, source_url: str, counts: Mapping[int, int], st
         source = Dataset.of(folder(source_url), dict(counts))
         plan = Plan.load(target)
         assert plan is not None  # settle_plan ran before
-        places = [shard for shard in committed(target.sub(VECTORS)) if stage.encodes]
-        vectors = {"encoded": Dataset.of(target.sub(VECTORS), dict.fromkeys(places, 0))} if places else {}
-        found = bind(stage.node["dedup"])(source, **vectors)
+        found = bind(stage.node["dedup"])(source, **_vectors(target, stage))
         ledger = write_decisions(target, source, plan.shards, found.removed, found.stats)
     return canonical(ledger)
 
 
-def remember_stage(stage: Stage, last_url: str, counts: Mapping[int, int], state: str) -> None:
+def remember_stage(stage: Stage, target_url: str, last_url: str, counts: Mapping[int, int], state: str) -> None:
     """Add what a run kept at its end to the standing index that a dedup stage checked against."""
     kept, remember = Dataset.of(folder(last_url), dict(counts)), beside(stage.node["dedup"], "remember")
     assert remember is not None  # only a stage that has an index comes here
-    remember(kept, run=kept.origin, state=state)
+    remember(kept, run=kept.origin, state=state, **_vectors(folder(target_url), stage))
+
+
+def _vectors(target: Folder, stage: Stage) -> dict[str, Dataset]:
+    """The vectors that a stage has made, as the argument ``encoded``; nothing for one that compares none."""
+    parts = committed(target.sub(VECTORS)) if stage.encodes else []
+    return {"encoded": Dataset.of(target.sub(VECTORS), dict.fromkeys(parts, 0))} if parts else {}
 
 
 def pending(plan: Plan, done: Mapping[int, Entry]) -> list[Shard]:
