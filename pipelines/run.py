@@ -28,6 +28,7 @@ from pipelines.stages import cluster
 from pipelines.stages.execute import (
     decide_stage,
     pending,
+    refuse_unready,
     remember_stage,
     settle_plan,
     settle_retries,
@@ -71,6 +72,7 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
             progress.say(lease.took_over)
         manifest = settle_input(place, config)
         stages = stages_of(config, manifest.fingerprint)
+        refuse_unready(stages, manifest.rows)
         settle_recipe(place, config, stages, lease)
         with interruptible(progress.say) as interrupt:
             night = Night(config, place, stages, lease, progress, interrupt)

@@ -392,6 +392,13 @@ def test_tonights_rows_are_checked_by_meaning_against_every_earlier_night(tmp_pa
         deduplicated(tmp_path, "thursday", {"x": "y"}, index, "dedup.embedding.dtype=float32", by=BY_MEANING)
 
 
+def test_an_encoder_that_is_not_here_is_refused_before_anything_is_generated(seeds, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipelines.dedup.encoder.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install sentence-transformers, or set dedup.embedding.enabled=false"):
+        start(seeds, tmp_path / "run", "dedup.embedding.encoder=packaged:all-minilm-l6-v2")
+    assert not (tmp_path / "run" / "stages").exists()
+
+
 @pytest.mark.parametrize("before", [BY_MEANING, BY_WORDS], ids=["that has vectors", "that has none"])
 def test_an_earlier_run_can_be_what_tonights_rows_are_checked_against_by_meaning(tmp_path, before):
     assert deduplicated(tmp_path, "monday", {"m1": "a b c", "m2": "a b c", "m3": "d e f"}, by=before) == ["m1", "m3"]

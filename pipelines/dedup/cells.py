@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,12 @@ WANTED, SAMPLED = 0.995, 512
 _BLOCK = 4096
 
 
+def refuse_missing(rows: int) -> None:
+    """UserError where so many rows need cells and faiss is not installed; imports nothing."""
+    if rows > EXACT_ROWS and find_spec("faiss") is None:
+        raise _not_installed()
+
+
 def trained(vectors: Floats) -> Floats:
     """The middles of the cells of some vectors, shape (cells, dimensions).
 
@@ -36,9 +43,7 @@ def trained(vectors: Floats) -> Floats:
     try:
         import faiss
     except ImportError as error:
-        raise UserError(
-            f"dedup.embedding: more than {EXACT_ROWS:,} rows need the package faiss-cpu; pip install faiss-cpu"
-        ) from error
+        raise _not_installed() from error
     count = max(2, len(vectors) // CELL_ROWS)
     # Evenly from all rows, which come in keeper order: the same in any order of the input.
     sample = np.linspace(0, len(vectors) - 1, min(len(vectors), TRAINED_ON * count)).round().astype(np.int64)
@@ -74,3 +79,9 @@ def by_cell(rows: Ints, cells: NDArray[np.int32]) -> list[tuple[int, Ints]]:
         (int(flat[order[begin]]), owners[begin:end])
         for begin, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)
     ]
+
+
+def _not_installed() -> UserError:
+    return UserError(
+        f"dedup.embedding.enabled=true: more than {EXACT_ROWS:,} rows need the package faiss-cpu; pip install faiss-cpu"
+    )

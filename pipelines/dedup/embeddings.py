@@ -18,9 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipelines.dedup import cells
 from pipelines.dedup.earlier import earlier
 from pipelines.dedup.encoded import Encoded, matrix, numbers, places, refuse_strangers
-from pipelines.dedup.encoder import load
+from pipelines.dedup.encoder import load, refuse_missing
 from pipelines.dedup.found import Found, Source, removed_table
 from pipelines.dedup.index import Index
 from pipelines.dedup.known import known
@@ -121,6 +122,18 @@ def find(
     removed = removed_table(named, rows, kept, "embedding", cosine, kept, cosine)
     stats |= {"removed": len(rows), "clusters": len(np.unique(kept)), **found.stats}
     return Found(removed.sort_by("id"), stats)
+
+
+def refuse(rows: int, *, encoder: str, dtype: str = "auto", against: str | None = None, **_: object) -> None:
+    """Refuse what ``find`` would refuse after the rows are made, hours later; ``rows`` are those of the run's input.
+
+    Raises:
+        UserError: the encoder, or a package that it or so many rows need, is not here; an index of another encoder.
+    """
+    refuse_missing(encoder)
+    cells.refuse_missing(rows)
+    if against is not None:
+        Index(against, "embedding", agreed(encoder, dtype), "")
 
 
 def remember(

@@ -22,6 +22,13 @@ from pipelines.store.ledger import Entry, read_entry
 ENCODED_ROWS = 4096
 
 
+def refuse_unready(stages: Sequence[Stage], rows: int) -> None:
+    """UserError for what a dedup stage lacks here, before anything is generated for it; ``rows`` are the input's."""
+    for stage in stages:
+        if stage.kind == "dedup" and (refuse := beside(stage.node["dedup"], "refuse")) is not None:
+            refuse(rows)
+
+
 def settle_plan(stages: Folder, stage: Stage, source: Dataset, shard_rows: int) -> tuple[Folder, Plan]:
     """The directory and the frozen shards of a stage over ``source``; written now if the stage has not started.
 

@@ -327,3 +327,17 @@ def test_a_shard_of_blank_rows_has_vectors_of_the_same_type(rows, named) -> None
     )
     assert blank.schema == worded.schema
     assert blank["vector"].null_count == 2
+
+
+def test_what_a_night_would_lack_is_refused_before_it_begins(monkeypatch, tmp_path) -> None:
+    """``refuse`` looks, and imports nothing; a run calls it before it generates."""
+    embeddings.refuse(10**6, encoder=REAL, text_column="text", threshold=0.9)
+    with pytest.raises(UserError, match="dedup.embedding.encoder=packaged:nothing"):
+        embeddings.refuse(10, encoder="packaged:nothing")
+    monkeypatch.setattr(cells, "find_spec", lambda name: None)
+    embeddings.refuse(20_000, encoder="simulated")
+    with pytest.raises(UserError, match="dedup.embedding.enabled=true: more than 20,000 rows need .* faiss-cpu"):
+        embeddings.refuse(20_001, encoder="simulated")
+    monkeypatch.setattr(encoder, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install sentence-transformers, or set dedup.embedding.enabled=false"):
+        embeddings.refuse(10, encoder=REAL)
