@@ -224,10 +224,11 @@ class Night:
             self._progress.begin(f"{stage.name}: encoding", source.rows, list(entries.values()))
             encoding = replace(stage, kind="vectors")
             where = f"{base(target)}/{base(place)}"
-            job = Job(self._place.url, encoding, base(source.folder), where, self._config, pool.threads)
-            for wave in waves(left, self._config["io"]["wave_shards"]):
-                self._wave(pool, job, wave, entries, FailureLimit(1.0))
-                self._stop_if_asked()
+            with pool.encoders(stage) as encoders:
+                job = Job(self._place.url, encoding, base(source.folder), where, self._config, encoders.threads)
+                for wave in waves(left, self._config["io"]["wave_shards"]):
+                    self._wave(encoders, job, wave, entries, FailureLimit(1.0))
+                    self._stop_if_asked()
 
     def _decide(self, pool: Pool, stage: Stage, target: Folder, source: Dataset) -> None:
         if decided_already(target) is None and stage.encodes:

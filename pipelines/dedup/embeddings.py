@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pipelines.dedup import cells
 from pipelines.dedup.earlier import earlier
 from pipelines.dedup.encoded import Encoded, matrix, numbers, places, refuse_strangers
-from pipelines.dedup.encoder import load, refuse_missing
+from pipelines.dedup.encoder import load, refuse_missing, unload
 from pipelines.dedup.found import Found, Source, removed_table
 from pipelines.dedup.index import Index
 from pipelines.dedup.known import known
@@ -186,6 +186,11 @@ def vectors(
     every[worded] = made[: len(worded)]
     column = pa.FixedSizeListArray.from_arrays(pa.array(every.ravel()), width, mask=pc.invert(filled))
     return pa.table({"id": strings(table, "id").cast(pa.string()), "vector": column})
+
+
+def release(**_: object) -> None:
+    """Let go of the encoders that ``vectors`` has loaded in this process."""
+    unload()
 
 
 def agreed(encoder: str, dtype: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ encoder knows no meaning: its cosine is about the share of words two texts have 
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from functools import lru_cache
@@ -56,6 +57,19 @@ def load(
         return simulated
     with _LOADING:
         return _sentence_transformer(encoder, batch_size, device, dtype, backend, threads)
+
+
+def unload() -> None:
+    """Let go of every encoder that this process has loaded, and of the GPU memory that torch keeps for more of them."""
+    with _LOADING:
+        if not _sentence_transformer.cache_info().currsize:
+            return
+        _sentence_transformer.cache_clear()
+        gc.collect()
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 def refuse_missing(encoder: str) -> None:

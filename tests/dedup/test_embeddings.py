@@ -2,6 +2,7 @@
 
 import os
 import random
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -341,3 +342,11 @@ def test_what_a_night_would_lack_is_refused_before_it_begins(monkeypatch, tmp_pa
     monkeypatch.setattr(encoder, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install sentence-transformers, or set dedup.embedding.enabled=false"):
         embeddings.refuse(10, encoder=REAL)
+
+
+def test_an_encoder_is_let_go_when_the_rows_are_encoded() -> None:
+    loaded = weakref.ref(encoder.load(REAL, 8))
+    assert loaded() is not None
+    embeddings.release(text_column="text", encoder=REAL)
+    assert loaded() is None
+    embeddings.release()
