@@ -392,6 +392,22 @@ def test_tonights_rows_are_checked_by_meaning_against_every_earlier_night(tmp_pa
         deduplicated(tmp_path, "thursday", {"x": "y"}, index, "dedup.embedding.dtype=float32", by=BY_MEANING)
 
 
+def test_both_kinds_of_dedup_remember_what_the_run_kept_at_its_end(tmp_path):
+    both = ("dedup.embedding.encoder=simulated", "dedup.embedding.threshold=0.7")
+    index = f"dedup.against={tmp_path}/index"
+    # m2 goes by its words, m3 by its meaning (seven of eight words): neither is in either index.
+    texts = {"m1": "a b c d e f g h", "m2": "h g f e d c b a", "m3": "a b c d e f g z", "m4": "k l m"}
+    assert deduplicated(tmp_path, "monday", texts, index, by=both) == ["m1", "m4"]
+    texts = {"t1": "a b c d e f g y", "t2": "m l k", "t3": "p q r"}
+    assert deduplicated(tmp_path, "tuesday", texts, index, by=both) == ["t3"]
+    assert {(row["id"], row["keeper_id"], row["method"]) for row in rows(tmp_path / "tuesday", "removed")} == {
+        ("t1", "m1", "embedding"),
+        ("t2", "m4", "minhash"),
+    }
+    stages = json.loads((tmp_path / "tuesday" / "stats.json").read_text())["stages"]
+    assert [stages[name]["measured"]["against"]["rows"] for name in ("minhash", "embedding")] == [2, 2]
+
+
 def test_an_encoder_that_is_not_here_is_refused_before_anything_is_generated(seeds, tmp_path, monkeypatch):
     monkeypatch.setattr("pipelines.dedup.encoder.find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install sentence-transformers, or set dedup.embedding.enabled=false"):
