@@ -27,6 +27,7 @@ from pipelines.recipe import stages_of
 from pipelines.stages.execute import (
     decide_stage,
     pending,
+    refuse_unready,
     remember_stage,
     settle_plan,
     settle_retries,
@@ -71,6 +72,7 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
         with interruptible(progress.say) as interrupt, hands_of(config, progress.say) as hands:
             manifest = settle_input(place, config)
             stages = stages_of(config, manifest.fingerprint)
+            refuse_unready(stages, manifest.rows)
             settle_recipe(place, config, stages, lease)
             night = Night(config, place, hands, lease, progress, interrupt)
             with indexes_held(stages):
@@ -168,9 +170,9 @@ class Night:
         last, entries = stages[-1][1:]
         counts = {part: entry.items_kept for part, entry in entries.items()}
         state = state_of((stage.name, target, found) for stage, target, found in stages)
-        for stage, _, _ in stages:
+        for stage, target, _ in stages:
             if stage.index:
-                self._hands.apart(remember_stage, stage, last.url, counts, state)
+                self._hands.apart(remember_stage, stage, target.url, last.url, counts, state)
 
     def _wave(self, pool: Waves, job: Job, wave: Any, entries: dict[int, Entry], limit: FailureLimit) -> None:
         """Have a wave's shards done. Whatever ends the run early lets those under way be finished and committed."""
@@ -207,10 +209,11 @@ class Night:
             self._progress.begin(f"{stage.name}: encoding", source.rows, list(entries.values()))
             encoding = replace(stage, kind="vectors")
             where = f"{base(target)}/{base(place)}"
-            job = Job(self._place.url, encoding, base(source.folder), where, self._config, pool.threads)
-            for wave in waves(left, self._config["io"]["wave_shards"]):
-                self._wave(pool, job, wave, entries, FailureLimit(1.0))
-                self._stop_if_asked()
+            with pool.encoders(stage) as encoders:
+                job = Job(self._place.url, encoding, base(source.folder), where, self._config, encoders.threads)
+                for wave in waves(left, self._config["io"]["wave_shards"]):
+                    self._wave(encoders, job, wave, entries, FailureLimit(1.0))
+                    self._stop_if_asked()
 
     def _decide(self, stage: Stage, target: Folder, source: Dataset) -> None:
         if decided_already(target) is None and stage.encodes:

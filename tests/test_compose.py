@@ -113,7 +113,6 @@ def test_a_value_of_the_wrong_type_is_refused(override: str, expected: str) -> N
         ("engine.kind=endpoint", "choose another option of the group"),
         ("input=", "input=: must be not empty"),
         ("sampling.max_tokens=2048", "must be below model.context=2048"),
-        ("dedup.against=runs/index", "dedup.against: works for MinHash only so far; add dedup.embedding.enabled=false"),
         ("dedup.keep=highest", "dedup.keep=highest: name the column of numbers that decides, dedup.score_column="),
         ("dedup.minhash.bands=129", "must be at most dedup.minhash.num_permutations=128"),
     ],

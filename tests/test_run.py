@@ -337,11 +337,15 @@ def test_a_table_of_ones_own_is_deduplicated_whatever_its_columns_are_called(tmp
     assert (proof["ok"], proof["complete"]) == (True, True), proof["defects"]
 
 
-def deduplicated(tmp_path, name, texts, *overrides):
+BY_WORDS = ("dedup.embedding.enabled=false",)
+BY_MEANING = ("dedup.minhash.enabled=false", "dedup.embedding.encoder=simulated")
+
+
+def deduplicated(tmp_path, name, texts, *overrides, by=BY_WORDS):
     """A run of ``recipe=dedup`` over texts: which ids stay."""
     pq.write_table(pa.table({"id": list(texts), "text": list(texts.values())}), tmp_path / f"{name}.parquet")
     where = [f"input={tmp_path}/{name}.parquet", "id_column=id", f"output={tmp_path}/{name}"]
-    run(compose(["recipe=dedup", *where, "dedup.embedding.enabled=false", *overrides]))
+    run(compose(["recipe=dedup", *where, *by, *overrides]))
     assert verify(f"{tmp_path}/{name}")["complete"]
     return [row["id"] for row in rows(tmp_path / name)]
 
@@ -395,6 +399,55 @@ def test_what_memory_does_not_hold_goes_through_files(tmp_path):
     [stats] = [json.loads((tmp_path / "files" / "stats.json").read_text())["stages"]["minhash"]["measured"]]
     assert stats["in_memory"] is False
     assert not list(tmp_path.glob("files/stages/*/spill"))
+
+
+def test_tonights_rows_are_checked_by_meaning_against_every_earlier_night(tmp_path):
+    index = f"dedup.against={tmp_path}/index"
+    for _ in range(2):
+        texts = {"m1": "a b c", "m2": "c b a", "m3": "d e f", "m4": "..."}
+        assert deduplicated(tmp_path, "monday", texts, index, by=BY_MEANING) == ["m1", "m3", "m4"]
+    assert len(list(tmp_path.glob("index/embedding/version-*"))) == 1
+    assert deduplicated(tmp_path, "tuesday", {"t1": "c a b", "t2": "g h i"}, index, by=BY_MEANING) == ["t2"]
+    [removed] = rows(tmp_path / "tuesday", "removed")
+    assert (removed["id"], removed["keeper_id"]) == ("t1", "m1")
+    texts = {"w1": "i h g", "w2": "f e d", "w3": "x y z"}
+    assert deduplicated(tmp_path, "wednesday", texts, index, by=BY_MEANING) == ["w3"]
+    stats = json.loads((tmp_path / "wednesday" / "stats.json").read_text())["stages"]["embedding"]
+    assert stats["measured"]["against"]["rows"] == 3
+    with pytest.raises(UserError, match="dedup.embedding.dtype: auto -> float32"):
+        deduplicated(tmp_path, "thursday", {"x": "y"}, index, "dedup.embedding.dtype=float32", by=BY_MEANING)
+
+
+def test_both_kinds_of_dedup_remember_what_the_run_kept_at_its_end(tmp_path):
+    both = ("dedup.embedding.encoder=simulated", "dedup.embedding.threshold=0.7")
+    index = f"dedup.against={tmp_path}/index"
+    # m2 goes by its words, m3 by its meaning (seven of eight words): neither is in either index.
+    texts = {"m1": "a b c d e f g h", "m2": "h g f e d c b a", "m3": "a b c d e f g z", "m4": "k l m"}
+    assert deduplicated(tmp_path, "monday", texts, index, by=both) == ["m1", "m4"]
+    texts = {"t1": "a b c d e f g y", "t2": "m l k", "t3": "p q r"}
+    assert deduplicated(tmp_path, "tuesday", texts, index, by=both) == ["t3"]
+    assert {(row["id"], row["keeper_id"], row["method"]) for row in rows(tmp_path / "tuesday", "removed")} == {
+        ("t1", "m1", "embedding"),
+        ("t2", "m4", "minhash"),
+    }
+    stages = json.loads((tmp_path / "tuesday" / "stats.json").read_text())["stages"]
+    assert [stages[name]["measured"]["against"]["rows"] for name in ("minhash", "embedding")] == [2, 2]
+
+
+def test_an_encoder_that_is_not_here_is_refused_before_anything_is_generated(seeds, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipelines.dedup.encoder.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install sentence-transformers, or set dedup.embedding.enabled=false"):
+        start(seeds, tmp_path / "run", "dedup.embedding.encoder=packaged:all-minilm-l6-v2")
+    assert not (tmp_path / "run" / "stages").exists()
+
+
+@pytest.mark.parametrize("before", [BY_MEANING, BY_WORDS], ids=["that has vectors", "that has none"])
+def test_an_earlier_run_can_be_what_tonights_rows_are_checked_against_by_meaning(tmp_path, before):
+    assert deduplicated(tmp_path, "monday", {"m1": "a b c", "m2": "a b c", "m3": "d e f"}, by=before) == ["m1", "m3"]
+    index = f"dedup.against={tmp_path}/monday"
+    assert deduplicated(tmp_path, "tuesday", {"t1": "c b a", "t2": "g h i"}, index, by=BY_MEANING) == ["t2"]
+    assert deduplicated(tmp_path, "wednesday", {"w1": "g i h"}, index, by=BY_MEANING) == []
+    assert verify(f"{tmp_path}/monday")["complete"]
 
 
 def test_vectors_are_made_once_and_kept_out_of_the_table(finished, seeds, tmp_path):

@@ -2,28 +2,38 @@
 
 ``find(dataset, text_column="persona", encoder="packaged:all-minilm-l6-v2")`` decides; it removes nothing. The search
 (``search.py``) confirms every decision in float64 and measures what it missed: ``stats["recall"]``. A run makes the
-vectors first, shard by shard, as a dataset of their own (``vectors``); the search holds them all in memory, 1.5 kB a
-row of 384 dimensions. Rows without text stay.
+vectors first, shard by shard, as a dataset of their own (``vectors``); the search holds them all, 1.5 kB a row of 384
+dimensions, in memory or in a file (``matrix.py``). Rows without text stay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.dedup.encoder import load
+from pipelines.dedup import cells
+from pipelines.dedup.earlier import earlier
+from pipelines.dedup.encoded import Encoded, matrix, numbers, places, refuse_strangers
+from pipelines.dedup.encoder import load, refuse_missing, unload
 from pipelines.dedup.found import Found, Source, removed_table
+from pipelines.dedup.index import Index
+from pipelines.dedup.known import known
+from pipelines.dedup.matrix import only, with_direction
 from pipelines.dedup.order import columns_read, keeper_order, scores_of
 from pipelines.dedup.search import greedy
+from pipelines.dedup.vector_segment import Kept, write
 from pipelines.errors import UserError
 from pipelines.filters.text import strings
 
-Floats = NDArray[np.float32]
+#: Rows that are encoded at once.
+ENCODED_ROWS = 4096
 
 
 def find(
@@ -38,7 +48,8 @@ def find(
     backend: str = "torch",
     keep: str = "first",
     score_column: str | None = None,
-    encoded: Source | None = None,
+    against: str | None = None,
+    encoded: Encoded | None = None,
 ) -> Found:
     """Rows whose cosine with an earlier kept row is above ``threshold``, in keeper order (papers.md 1.4).
 
@@ -58,40 +69,98 @@ def find(
         backend: see ``encoder.load``.
         keep: which row of two comes first: ``first`` (lowest id), ``longest`` (text) or ``highest`` (score_column).
         score_column: a column of numbers, for ``highest``.
-        encoded: what ``vectors`` gave for the rows, in the same order; None encodes them here.
+        against: a standing index (``index.py``): rows too close to one that an earlier run kept go, too.
+        encoded: what ``vectors`` gave for the rows, in any order; None encodes them here.
 
     Raises:
-        UserError: a setting out of range, a column that is absent or holds no text, ids that are not unique.
+        UserError: a setting out of range, a column that is absent or holds no text, ids that are not unique, an index
+            that was made with another encoder.
+        Damaged: what is ``encoded`` are not these rows, or a file of the index is not as it was written.
     """
     if not -1 <= threshold < 1:
         raise UserError(f"dedup.embedding.threshold={threshold}: a cosine to stay above lies in [-1, 1)")
-    ids, order = _ordered(dataset, text_column, keep, score_column)
-    made = partial(
-        vectors,
-        text_column=text_column,
-        encoder=encoder,
-        batch_size=batch_size,
-        device=device,
-        dtype=dtype,
-        backend=backend,
-    )
-    here = (made(table) for table in dataset.batches(["id", text_column]))
-    every, worded = _matrix(here if encoded is None else encoded.batches(["vector"]), order)
-    usable = worded & np.isfinite(every).all(axis=1) & every.any(axis=1)
+    how: dict[str, Any] = {
+        "encoder": encoder,
+        "batch_size": batch_size,
+        "device": device,
+        "dtype": dtype,
+        "backend": backend,
+    }
+    index = None if against is None else _index(against, dataset.origin, text_column, how)
+    ids, rank = _ordered(dataset, text_column, keep, score_column)
+    tables: Iterator[pa.Table]
+    if encoded is None:
+        made: Callable[[pa.Table], pa.Table] = partial(vectors, text_column=text_column, **how)
+        tables, placed = map(made, dataset.batches(["id", text_column])), rank
+    else:
+        tables, placed = encoded.batches(["vector"]), places(encoded, ids)
+        refuse_strangers(encoded, placed, ids)
+    every, worded = matrix(tables, placed, len(ids))
+    usable = worded & with_direction(every)
     place = np.flatnonzero(usable)
-    found = greedy(every if usable.all() else every[place], threshold)
-    gone, kept = place[found.rows], place[found.keepers]
-    removed = removed_table(order[gone], ids, gone, kept, "embedding", found.cosines, kept, found.cosines)
-    stats = {
+    every = only(every, place)
+    stats: dict[str, Any] = {
         "rows": len(ids),
-        "removed": len(gone),
-        "clusters": len(np.unique(kept)),
         "without_text": int((~worded).sum()),
         "without_direction": int((worded & ~usable).sum()),
         "encoder": encoder,
-        **found.stats,
     }
+    gone, keepers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    cosines, named = [np.zeros(0)], ids
+    if index is not None:
+        # Rows of the index come before all of tonight's, and none of them goes.
+        before = known(every, index, threshold)
+        gone, keepers, cosines = [place[before.rows]], [len(ids) + before.keepers], [before.cosines]
+        named = pa.concat_arrays([ids, before.ids])
+        stats["against"] = {
+            "kind": "embedding",
+            **before.stats,
+            "segments": [part.name for part in index.counted],
+        }
+        stays = np.delete(np.arange(len(place)), before.rows)
+        every, place = only(every, stays), place[stays]
+    found = greedy(every, threshold)
+    rows = np.concatenate([*gone, place[found.rows]])
+    kept = np.concatenate([*keepers, place[found.keepers]])
+    cosine = np.concatenate([*cosines, found.cosines])
+    removed = removed_table(_rows(rank)[rows], named, rows, kept, "embedding", cosine, kept, cosine)
+    stats |= {"removed": len(rows), "clusters": len(np.unique(kept)), **found.stats}
     return Found([removed], stats)
+
+
+def refuse(rows: int, *, encoder: str, dtype: str = "auto", against: str | None = None, **_: object) -> None:
+    """Refuse what ``find`` would refuse after the rows are made, hours later; ``rows`` are those of the run's input.
+
+    Raises:
+        UserError: the encoder, or a package that it or so many rows need, is not here; an index of another encoder.
+    """
+    refuse_missing(encoder)
+    cells.refuse_missing(rows)
+    if against is not None:
+        Index(against, "embedding", agreed(encoder, dtype), "")
+
+
+def remember(
+    dataset: Source,
+    *,
+    run: str,
+    state: str,
+    text_column: str,
+    against: str,
+    encoder: str,
+    dtype: str = "auto",
+    encoded: Encoded | None = None,
+    **knobs: Any,
+) -> None:
+    """Add the rows that a run kept to the index ``against``; ``knobs`` are those of ``find``.
+
+    ``state`` is a word for what the run kept: a run that has not changed is not added again. ``encoded`` are vectors
+    that the run has made, of these rows and others: only rows that are not among them are encoded here.
+    """
+    index = Index(against, "embedding", agreed(encoder, dtype), run)
+    if not index.has(run, state):
+        made = partial(vectors, text_column=text_column, encoder=encoder, dtype=dtype, **knobs)
+        index.add(run, state, lambda place: write(place, _kept(dataset, text_column, made, encoded)))
 
 
 def vectors(
@@ -113,46 +182,86 @@ def vectors(
     texts = strings(table, text_column)
     filled = pc.greater(pc.utf8_length(pc.fill_null(pc.utf8_trim_whitespace(texts), "")), 0)
     worded = np.flatnonzero(filled.to_numpy(zero_copy_only=False))
-    made = load(encoder, batch_size, device, dtype, backend, threads)(texts.take(pa.array(worded)).to_pylist())
-    width = made.shape[1] if len(worded) else 1
+    # Where all are blank, for the sake of the dimensions: the parts of a dataset have one type.
+    wanted = texts.take(pa.array(worded)).to_pylist() or [""]
+    made = load(encoder, batch_size, device, dtype, backend, threads)(wanted)
+    width = made.shape[1]
     every = np.zeros((len(texts), width), np.float32)
-    every[worded] = made.reshape(len(worded), width)
+    every[worded] = made[: len(worded)]
     column = pa.FixedSizeListArray.from_arrays(pa.array(every.ravel()), width, mask=pc.invert(filled))
     return pa.table({"id": strings(table, "id").cast(pa.string()), "vector": column})
 
 
-def _matrix(tables: Iterable[pa.Table], order: NDArray[np.int64]) -> tuple[Floats, NDArray[np.bool_]]:
-    """The vectors of all rows in keeper order (``order``), and which rows have one."""
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    every, worded = np.zeros((len(order), 1), np.float32), np.zeros(len(order), bool)
-    start = 0
-    for table in tables:
-        column = table["vector"].combine_chunks()
-        places = rank[start : start + len(column)]
-        start += len(column)
-        there = column.is_valid().to_numpy(zero_copy_only=False)
-        if not there.any():
-            continue
-        width = column.type.list_size
-        if every.shape[1] != width:
-            every = np.zeros((len(order), width), np.float32)
-        values = column.values.to_numpy().reshape(-1, width)[column.offset : column.offset + len(column)]
-        every[places[there]] = values[there]
-        worded[places] = there
-    return every, worded
+def release(**_: object) -> None:
+    """Let go of the encoders that ``vectors`` has loaded in this process."""
+    unload()
+
+
+def agreed(encoder: str, dtype: str) -> dict[str, str]:
+    """What rows of one index must agree in, by the keys that set it."""
+    return {"dedup.embedding.encoder": encoder, "dedup.embedding.dtype": dtype}
+
+
+def _index(against: str, run: str, text_column: str, how: Mapping[str, Any]) -> Index:
+    """The index as ``run`` is held against it; that of an earlier run has what is in its ``data/`` now."""
+    if (before := earlier(against, run)) is not None:
+        names = ("encoder", "dtype", "backend")
+        made = before.vectors({"text_column": text_column, **{name: how[name] for name in names}})
+        remember(
+            before.kept,
+            run=before.run,
+            state=before.state,
+            text_column=text_column,
+            against=against,
+            encoded=made,
+            **how,
+        )
+    return Index(against, "embedding", agreed(how["encoder"], how["dtype"]), run)
+
+
+def _kept(
+    dataset: Source, text_column: str, made: Callable[[pa.Table], pa.Table], encoded: Encoded | None
+) -> Iterator[Kept]:
+    """Rows with their ranks by id and their vectors: those that are encoded already, then the others."""
+    ids, rank = _ordered(dataset, text_column, "first", None)
+    there = np.zeros(len(ids), bool)
+    if encoded is not None:
+        for table, place in zip(encoded.batches(["vector"]), places(encoded, ids), strict=True):
+            there[place[place >= 0]] = True
+            rows, values = numbers(table)
+            mine = np.flatnonzero(place[rows] >= 0)
+            at = place[rows[mine]]
+            yield ids.take(pa.array(at)), at, values[mine]
+    for table, place in zip(dataset.batches(["id", text_column]), rank, strict=True):
+        missing = np.flatnonzero(~there[place])
+        for start in range(0, len(missing), ENCODED_ROWS):
+            some = missing[start : start + ENCODED_ROWS]
+            rows, values = numbers(made(table.take(pa.array(some))))
+            at = place[some[rows]]
+            yield ids.take(pa.array(at)), at, values
+
+
+def _rows(rank: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """The row of the dataset at each place in keeper order."""
+    every = np.concatenate([np.zeros(0, np.int64), *rank])
+    rows = np.empty(len(every), np.int64)
+    rows[every] = np.arange(len(every))
+    return rows
 
 
 def _ordered(
     dataset: Source, text_column: str, keep: str, score_column: str | None
-) -> tuple[pa.Array, NDArray[np.int64]]:
-    """Ids in keeper order, and that order of the rows."""
-    ids: list[pa.Array] = [pa.array([], pa.string())]
+) -> tuple[pa.Array, list[NDArray[np.int64]]]:
+    """Ids in keeper order, and for each table the places that its rows have there."""
+    ids: list[pa.Array] = []
     scores: list[NDArray[np.float64]] = [np.zeros(0)]
     for table in dataset.batches(columns_read(text_column, keep, score_column)):
         ids.append(strings(table, "id").cast(pa.string()))
         strings(table, text_column)
         scores.append(scores_of(table, text_column, keep, score_column))
-    named = pa.concat_arrays(ids)
+    named = pa.concat_arrays([pa.array([], pa.string()), *ids])
     order = keeper_order(named, keep, np.concatenate(scores))
-    return named.take(pa.array(order)), order
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    ends = np.cumsum([0, *map(len, ids)])
+    return named.take(pa.array(order)), [rank[start:end] for start, end in pairwise(ends.tolist())]

@@ -6,9 +6,11 @@ encoder knows no meaning: its cosine is about the share of words two texts have 
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from functools import lru_cache
+from importlib.util import find_spec
 from threading import Lock
 
 import numpy as np
@@ -57,6 +59,29 @@ def load(
         return _sentence_transformer(encoder, batch_size, device, dtype, backend, threads)
 
 
+def unload() -> None:
+    """Let go of every encoder that this process has loaded, and of the GPU memory that torch keeps for more of them."""
+    with _LOADING:
+        if not _sentence_transformer.cache_info().currsize:
+            return
+        _sentence_transformer.cache_clear()
+        gc.collect()
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def refuse_missing(encoder: str) -> None:
+    """UserError for an encoder that ``load`` would not find, or whose package is not installed; imports nothing."""
+    if encoder == "simulated":
+        return
+    missing = [name for name in ("sentence_transformers", "torch") if find_spec(name) is None]
+    if missing:
+        raise _not_installed(encoder, f"there is no module {missing[0]}")
+    resolve(encoder, setting="dedup.embedding.encoder")
+
+
 def simulated(texts: list[str]) -> NDArray[np.float32]:
     """Sums of one pseudo-random vector a word, scaled to length 1 (zero for a text without words)."""
     from pipelines.dedup.sets import sign_sums
@@ -73,10 +98,7 @@ def _sentence_transformer(
         import torch
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
-        raise UserError(
-            f"dedup.embedding.encoder={encoder}: needs the package sentence-transformers ({error}); install it, or set "
-            "dedup.embedding.enabled=false"
-        ) from error
+        raise _not_installed(encoder, str(error)) from error
     # Ray gives a process that reserves no CPU, or one, one thread.
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
     place = resolve(encoder, setting="dedup.embedding.encoder")
@@ -104,3 +126,10 @@ def _sentence_transformer(
         return np.asarray(vectors, np.float32)
 
     return encode
+
+
+def _not_installed(encoder: str, reason: str) -> UserError:
+    return UserError(
+        f"dedup.embedding.encoder={encoder}: needs the package sentence-transformers ({reason}); pip install "
+        "sentence-transformers, or set dedup.embedding.enabled=false"
+    )

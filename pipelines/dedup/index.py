@@ -14,11 +14,8 @@ from typing import Any
 
 from pipelines.errors import UserError
 from pipelines.rows import digest
-from pipelines.store.dataset import Dataset, committed, rows_of
 from pipelines.store.files import Folder, folder
-from pipelines.store.lease import holder
-from pipelines.store.record import parsed, read_record, record
-from pipelines.store.survey import finished, survey
+from pipelines.store.record import parsed, record
 
 #: What an index can be of; each has a folder in it.
 KINDS = ("minhash", "embedding")
@@ -108,34 +105,6 @@ def outdated(against: str, kind: str, run: str, known: Collection[str]) -> bool:
     name = _version(number)
     segments = parsed(f"{place.url}/{name}", place.read(name))["segments"]
     return all(one["run"] != run for one in segments) and any(one["name"] not in known for one in segments)
-
-
-@dataclass(frozen=True)
-class EarlierRun:
-    """A finished run whose kept rows an index is to have."""
-
-    run: str
-    state: str
-    kept: Dataset
-
-
-def settled_run(against: str, run: str) -> EarlierRun | None:
-    """The earlier run whose directory ``against`` names; None where it is an index, or the directory of ``run``.
-
-    Raises:
-        UserError: the run there is not finished.
-    """
-    place = folder(against)
-    if "manifest.json" not in place.names():
-        return None
-    earlier = str(read_record(place, "stages.json")["run"])
-    if earlier == run:
-        return None
-    if holder(place) is not None or not finished(place, survey(place)):
-        raise UserError(f"dedup.against={against}: the run there is not finished; run it to its end first")
-    data = place.sub("data")
-    kept = Dataset.of(data, {part: rows_of(data, part) for part in committed(data)})
-    return EarlierRun(earlier, str(read_record(place, "metadata.json")["state"]), kept)
 
 
 def home(against: str) -> Folder:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from tempfile import TemporaryDirectory
@@ -21,8 +21,9 @@ import pyarrow as pa
 
 from pipelines.dedup.buckets import Buckets, proposed_buckets
 from pipelines.dedup.comparison import Comparison, proposed, signatures
+from pipelines.dedup.earlier import earlier
 from pipelines.dedup.found import Found, Source
-from pipelines.dedup.index import Index, home, settled_run
+from pipelines.dedup.index import Index, home
 from pipelines.dedup.ranked import Ranked, removed_by
 from pipelines.dedup.scan import Scanned, TooLarge, scan
 from pipelines.dedup.segment import write_segment
@@ -157,13 +158,28 @@ def _decide(
     }
 
 
+def refuse(rows: int, *, against: str | None = None, **knobs: Any) -> None:
+    """Refuse what ``find`` would refuse after the rows are made, hours later.
+
+    Raises:
+        UserError: a setting out of range, an index that was made with other settings.
+    """
+    comparison = _asked(knobs)
+    if against is not None:
+        Index(against, "minhash", comparison.index_settings(), "")
+
+
+def _asked(knobs: Mapping[str, Any]) -> Comparison:
+    names = inspect.signature(Comparison.asked).parameters
+    return Comparison.asked(**{name: value for name, value in knobs.items() if name in names})
+
+
 def remember(dataset: Source, *, run: str, state: str, text_column: str, against: str, **knobs: Any) -> None:
     """Add the rows that a run kept to the index ``against``; ``knobs`` are those of ``find``.
 
     ``state`` is a word for what the run kept: a run that has not changed is not added again.
     """
-    names = inspect.signature(Comparison.asked).parameters
-    comparison = Comparison.asked(**{name: value for name, value in knobs.items() if name in names})
+    comparison = _asked(knobs)
     _add(Index(against, "minhash", comparison.index_settings(), run), dataset, run, state, text_column, comparison)
 
 
@@ -186,9 +202,8 @@ def _add(index: Index, dataset: Source, run: str, state: str, text_column: str, 
 def _known(against: str, comparison: Comparison, run: str, text_column: str) -> tuple[tuple[str, int, str], ...]:
     """Segments of the index that ``run`` is held against; that of an earlier run has what is in its ``data/`` now."""
     settings = comparison.index_settings()
-    earlier = settled_run(against, run)
-    if earlier is not None:
-        index = Index(against, "minhash", settings, earlier.run)
-        _add(index, earlier.kept, earlier.run, earlier.state, text_column, comparison)
+    if (before := earlier(against, run)) is not None:
+        index = Index(against, "minhash", settings, before.run)
+        _add(index, before.kept, before.run, before.state, text_column, comparison)
     index = Index(against, "minhash", settings, run)
     return tuple((index.place.sub(one.name).url, one.rows, one.seal) for one in index.counted)

@@ -92,6 +92,20 @@ def place(
     )
 
 
+def place_encoders(node: Mapping[str, Any], gpus: int) -> Placement | None:
+    """Where the actors go that encode texts for a dedup; None where the run's own encode, one a CPU or an engine.
+
+    Args:
+        node: the settings of the dedup: ``encoder`` and ``device``.
+        gpus: GPUs of the cluster that nobody holds.
+    """
+    device = str(node.get("device") or "cuda")
+    if not gpus or node.get("encoder") == "simulated" or not device.startswith("cuda"):
+        return None
+    # Ray shows an actor that holds a GPU no other, so one that was chosen by number is left to a single actor.
+    return Placement(gpus, gpus_per_actor=1) if device == "cuda" else Placement(1)
+
+
 def gpus_per_copy(model: settings.Model, engine: settings.VllmEngine) -> int:
     """GPUs that one copy of the model is spread over."""
     return model.tensor_parallel_size * int(engine.engine_kwargs.get("pipeline_parallel_size", 1))

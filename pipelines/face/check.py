@@ -59,8 +59,6 @@ def _between_keys(config: Mapping[str, Any]) -> Iterator[str]:
     permutations, bands = minhash["num_permutations"], minhash["bands"]
     if bands is not None and bands > permutations:
         yield f"dedup.minhash.bands={bands}: must be at most dedup.minhash.num_permutations={permutations}"
-    if config["dedup"]["against"] and config["dedup"]["embedding"]["enabled"]:
-        yield "dedup.against: works for MinHash only so far; add dedup.embedding.enabled=false"
     if config["dedup"]["keep"] == "highest" and not config["dedup"]["score_column"]:
         yield "dedup.keep=highest: name the column of numbers that decides, dedup.score_column=..."
     engine = config["engine"]

@@ -123,7 +123,7 @@ class Dedup:
     score_column: str | None = key("column of numbers, for keep=highest", None, literal=True)
     against: str | None = key(
         "standing index, a folder or an earlier run: rows like one that an earlier run kept go, too, and what stays is "
-        "added at the end (MinHash only so far)",
+        "added at the end",
         None,
         literal=True,
     )

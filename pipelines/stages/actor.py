@@ -21,7 +21,7 @@ from pipelines.engine.llm import Engine
 from pipelines.errors import EngineDead, RunStopped, UserError
 from pipelines.stages.flow import FlowWork, flow_work
 from pipelines.stages.sift import decided, encoded, filtered
-from pipelines.stages.stage import Job, bind
+from pipelines.stages.stage import Job, Stage, beside, bind
 from pipelines.store.commit import Outcome, commit
 from pipelines.store.dataset import Shard, part_name, read_shard
 from pipelines.store.decisions import decisions_for
@@ -85,6 +85,11 @@ class ShardActor:
     def resume(self) -> None:
         """Begin shards again: another run has taken this actor over."""
         self._draining = False
+
+    async def let_go(self, stage: Stage) -> None:
+        """Free what a dedup's encoding has loaded here."""
+        if (release := beside(stage.node["dedup"], "release")) is not None:
+            await asyncio.to_thread(release)
 
     async def progress(self) -> dict[str, int]:
         """Counts since the start: rows, kept, failed, and the engine's own gauges."""

@@ -17,13 +17,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
 from pipelines.errors import RunStopped
 from pipelines.stages.delivery import Delivery
-from pipelines.stages.stage import Job
+from pipelines.stages.stage import Job, Stage
 from pipelines.store.dataset import Shard
 
 #: Seconds between looks at whether the run is asked to end.
@@ -76,6 +76,10 @@ class Alone:
             under_way -= 1
         for shard in left:
             yield Delivery(shard.index)
+
+    def encoders(self, stage: Stage) -> AbstractContextManager[Alone]:
+        """The same process."""
+        return nullcontext(self)
 
     def drain(self) -> None:
         """Have no more shards begun."""

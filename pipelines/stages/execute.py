@@ -27,6 +27,13 @@ SPILL = "spill"
 ENCODED_ROWS = 4096
 
 
+def refuse_unready(stages: Sequence[Stage], rows: int) -> None:
+    """UserError for what a dedup stage lacks here, before anything is generated for it; ``rows`` are the input's."""
+    for stage in stages:
+        if stage.kind == "dedup" and (refuse := beside(stage.node["dedup"], "refuse")) is not None:
+            refuse(rows)
+
+
 def settle_plan(stages: Folder, stage: Stage, source: Dataset, shard_rows: int) -> tuple[Folder, Plan]:
     """The directory and the frozen shards of a stage over ``source``; written now if the stage has not started.
 
@@ -126,11 +133,9 @@ def decide_stage(
         source = Dataset.of(folder(source_url), dict(counts))
         plan = Plan.load(target)
         assert plan is not None  # settle_plan ran before
-        places = [shard for shard in committed(target.sub(VECTORS)) if stage.encodes]
-        vectors = {"encoded": Dataset.of(target.sub(VECTORS), dict.fromkeys(places, 0))} if places else {}
         spill = target.sub(SPILL)
         decide = bind(stage.node["dedup"])
-        offered = {"spill": spill.url, "workers": workers, **vectors}
+        offered = {"spill": spill.url, "workers": workers, **_vectors(target, stage)}
         taken = inspect.signature(decide).parameters
         found = decide(source, **{name: value for name, value in offered.items() if name in taken})
         ledger = write_decisions(target, source, plan.shards, found.blocks, found.stats)
@@ -138,11 +143,17 @@ def decide_stage(
     return canonical(ledger)
 
 
-def remember_stage(stage: Stage, last_url: str, counts: Mapping[int, int], state: str) -> None:
+def remember_stage(stage: Stage, target_url: str, last_url: str, counts: Mapping[int, int], state: str) -> None:
     """Add what a run kept at its end to the standing index that a dedup stage checked against."""
     kept, remember = Dataset.of(folder(last_url), dict(counts)), beside(stage.node["dedup"], "remember")
     assert remember is not None  # only a stage that has an index comes here
-    remember(kept, run=kept.origin, state=state)
+    remember(kept, run=kept.origin, state=state, **_vectors(folder(target_url), stage))
+
+
+def _vectors(target: Folder, stage: Stage) -> dict[str, Dataset]:
+    """The vectors that a stage has made, as the argument ``encoded``; nothing for one that compares none."""
+    parts = committed(target.sub(VECTORS)) if stage.encodes else []
+    return {"encoded": Dataset.of(target.sub(VECTORS), dict.fromkeys(parts, 0))} if parts else {}
 
 
 def pending(plan: Plan, done: Mapping[int, Entry]) -> list[Shard]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 from pipelines.dedup.workers import Workers
 from pipelines.stages.alone import Alone
 from pipelines.stages.delivery import Delivery
-from pipelines.stages.stage import Job, beside
+from pipelines.stages.stage import Job, Stage, beside
 from pipelines.store.dataset import Shard
 
 
@@ -23,6 +23,9 @@ class Waves(Protocol):
 
     def wave(self, job: Job, shards: Sequence[Shard]) -> Iterator[Delivery]:
         """Have every shard done; deliveries come as shards commit, in no order."""
+
+    def encoders(self, stage: Stage) -> AbstractContextManager[Waves]:
+        """Those who encode for a dedup stage."""
 
     def drain(self) -> None:
         """Have no more shards begun."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -21,14 +21,14 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from pipelines.engine.resources import Placement, place
+from pipelines.engine.resources import Placement, place, place_encoders
 from pipelines.errors import RunStopped, UserError
 from pipelines.rows import digest
 from pipelines.stages.actor import ShardActor
 from pipelines.stages.cluster import first_line, logs
 from pipelines.stages.courier import Courier
 from pipelines.stages.delivery import Delivery
-from pipelines.stages.stage import Job
+from pipelines.stages.stage import Job, Stage
 from pipelines.store.dataset import Shard
 
 #: Shards of stages that ask no model that an actor has at once: one is read while another is written.
@@ -40,17 +40,42 @@ _MAX_AWAITED = 4096
 class Pool:
     """The run's actors: one a replica of the engine, or one a CPU where the recipe asks no model."""
 
-    def __init__(self, config: Mapping[str, Any], *, engine: bool) -> None:
+    def __init__(self, config: Mapping[str, Any], *, engine: bool, placement: Placement | None = None) -> None:
         total = ray.cluster_resources()
         nodes = [int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"]]
-        self.placement: Placement = place(
+        self.placement: Placement = placement or place(
             config, cpus=int(total.get("CPU", 1)), gpus=int(total.get("GPU", 0)), nodes=nodes, engine=engine
         )
         #: CPU threads that an actor may use beside the others of a node.
         self.threads = max(1, int(total.get("CPU", 1)) // self.placement.actors)
         self._config = config
         self._engine = engine
+        self._name = "actor" if placement is None else "encoder"
         self._actors = [self._actor(i) for i in range(self.placement.actors)]
+
+    @contextmanager
+    def encoders(self, stage: Stage) -> Iterator[Pool]:
+        """The actors that encode for a dedup: some with a GPU each where GPUs are free, else these.
+
+        At the end encoders are let go, and so are the GPUs.
+        """
+        each = self.placement.gpus_per_actor + sum(int(one.get("GPU", 0)) for one in self.placement.bundles)
+        # An actor of this run that is not placed yet holds nothing so far.
+        unplaced = ray.cluster_resources().get("GPU", 0) - each * self.placement.actors
+        free = min(unplaced, ray.available_resources().get("GPU", 0))
+        placement = place_encoders(stage.node["dedup"], int(free))
+        if placement is not None:
+            pool = Pool(self._config, engine=False, placement=placement)
+            try:
+                yield pool
+            finally:
+                pool.close()
+            return
+        try:
+            yield self
+        finally:
+            with suppress(RayError, GetTimeoutError):
+                ray.get([actor.let_go.remote(stage) for actor in self._actors], timeout=30)
 
     def load(self, waiting: Callable[[], None]) -> None:
         """Load the engines, calling ``waiting`` every second; UserError or RunStopped when one cannot start."""
@@ -157,7 +182,7 @@ class Pool:
         model, engine = (config["model"], config["engine"]) if self._engine else (None, None)
         # The job's id: another command on the same cluster has actors of its own, which end with it.
         job = ray.get_runtime_context().get_job_id()
-        name = f"nightmill-{job}-{digest(model, engine, config['seed'])[:16]}-{index}"
+        name = f"nightmill-{job}-{self._name}-{digest(model, engine, config['seed'])[:16]}-{index}"
         options: dict[str, Any] = {
             "name": name,
             "get_if_exists": True,

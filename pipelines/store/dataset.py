@@ -122,6 +122,11 @@ class Dataset:
         with named(f"{self.folder.url}/{part_name(self.parts[0])}"), self.folder.open(part_name(self.parts[0])) as file:
             return pq.read_schema(file).remove_metadata()
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Where each part lies."""
+        return tuple(f"{self.folder.url}/{part_name(part)}" for part in self.parts)
+
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """One table a part, in order."""
         for part in self.parts:

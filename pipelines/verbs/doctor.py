@@ -169,6 +169,9 @@ def _weights(setting: str, weights: str, revision: str | None = None) -> Check:
 def _encoder(config: Mapping[str, Any]) -> Iterator[Check]:
     embedding = config["dedup"]["embedding"]
     if config["recipe"] is not None and embedding["enabled"] and embedding["encoder"] != "simulated":
+        there = find_spec("sentence_transformers") is not None
+        fix = "" if there else "pip install sentence-transformers, or set dedup.embedding.enabled=false"
+        yield Check("package sentence-transformers", there, "installed" if there else "not installed", fix)
         yield _weights("dedup.embedding.encoder", embedding["encoder"])
 
 

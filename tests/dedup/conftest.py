@@ -19,6 +19,10 @@ class Rows:
     def cut(self, rows: int) -> "list[Rows]":
         return [Rows(self.table.slice(at, rows), self.origin) for at in range(0, max(1, len(self.table)), rows)]
 
+    @property
+    def files(self) -> list[str]:
+        return [f"memory/part-{i:05d}" for i, _ in enumerate(self.batches())]
+
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
         # Like Parquet, leave out columns that are not there.
         table = self.table.select([c for c in self.table.column_names if columns is None or c in columns])

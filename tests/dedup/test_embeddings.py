@@ -2,6 +2,7 @@
 
 import os
 import random
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.dedup import embeddings, encoder, search
+from pipelines.dedup import cells, embeddings, encoder, matrix, search
 from pipelines.dedup.found import REMOVED
-from pipelines.errors import UserError
+from pipelines.errors import Damaged, UserError
 
 DATA = Path(os.environ.get("NIGHTMILL_TEST_DATA", "../shared/data"))
 REAL = "packaged:all-minilm-l6-v2"
@@ -29,6 +30,11 @@ def some_personas(count: int) -> list[str]:
         pytest.skip("real data is absent: NIGHTMILL_TEST_DATA names no folder with personas.parquet")
     texts = pq.read_table(DATA / "personas.parquet")["persona"].to_pylist()
     return random.Random(5).sample(texts, count)
+
+
+def some_words(count: int, seed: int = 3) -> list[str]:
+    rng = random.Random(seed)
+    return [" ".join(rng.choices("abcdefghijk", k=rng.randint(1, 8))) for _ in range(count)]
 
 
 def removed(found) -> dict[str, str]:
@@ -175,8 +181,9 @@ def crowd(count: int, seed: int = 1) -> np.ndarray:
 @pytest.fixture
 def small_cells(monkeypatch):
     """Sizes at which a few thousand rows take the way of millions."""
-    for name, value in {"EXACT_ROWS": 500, "CELL_ROWS": 100, "FAR": 1500, "NEAR": 200, "SAMPLED": 400}.items():
+    for name, value in {"EXACT_ROWS": 500, "FAR": 1500, "NEAR": 200, "SAMPLED": 400}.items():
         monkeypatch.setattr(search, name, value)
+    monkeypatch.setattr(cells, "CELL_ROWS", 100)
 
 
 def test_cells_find_what_brute_force_finds_but_for_what_they_say(small_cells) -> None:
@@ -211,6 +218,50 @@ def test_rows_that_are_all_alike_leave_one(small_cells) -> None:
     assert (len(found.rows), set(found.keepers.tolist())) == (4999, {0})
 
 
+def test_of_dense_data_some_close_pairs_stand_for_all(small_cells, monkeypatch) -> None:
+    """Half of the rows are one crowd: of the pairs of a sample only so many are held at once, and all are counted."""
+    vectors = crowd(4000)
+    vectors[::2] = vectors[0]
+    vectors[1::2] = vectors[1::2] + 0.02 * vectors[0]
+    whole = search.greedy(vectors, 0.9)
+    monkeypatch.setattr(search, "PAIRS", 500)
+    some = search.greedy(vectors, 0.9)
+    assert max(len(later) for later, _, _ in search._close_pairs(vectors, np.arange(0, 4000, 10), 0.9)) == 500
+    assert some.stats["recall_pairs"] == whole.stats["recall_pairs"] > 200 * 1999
+    assert some.stats["recall"] == pytest.approx(whole.stats["recall"], abs=0.01)
+    assert some.rows.tolist() == whole.rows.tolist()
+
+
+def test_the_first_that_is_close_is_found_past_any_number_that_only_seem_so() -> None:
+    """Cosines within a rounding of the threshold are candidates, and no more."""
+    asked = np.array([[1, 0], [0, 1]], np.float32)
+    almost = np.array([[0.6, 0.8]], np.float32)
+    others = np.concatenate([np.tile(almost, (5, 1)), [[0.7, 0.714]], [[0.8, 0.6]]]).astype(np.float32)
+    exact = float(search.cosines(asked, almost, np.array([0]), np.array([0]))[0])
+    place, cosine = search.first_close(asked, others, exact)
+    assert place.tolist() == [5, 0]
+    assert (cosine > exact).all()
+
+
+def test_vectors_that_memory_has_no_room_for_lie_in_a_file(rows, monkeypatch, tmp_path) -> None:
+    texts = [*some_words(400), None, "..."]
+    here = embeddings.find(rows(texts), text_column="text", encoder="simulated", threshold=0.5)
+    monkeypatch.setattr(matrix, "SHARE", 0.0)
+    monkeypatch.setattr(matrix.tempfile, "tempdir", str(tmp_path))
+    assert isinstance(matrix.zeros(3, 2), np.memmap)
+    spilled = embeddings.find(rows(texts), text_column="text", encoder="simulated", threshold=0.5)
+    assert spilled.removed.equals(here.removed)
+    assert spilled.stats == here.stats
+    assert not list(tmp_path.iterdir())
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(matrix.os, "posix_fallocate", full)
+    with pytest.raises(UserError, match="dedup.embedding: the vectors of 402 rows .*TMPDIR"):
+        embeddings.find(rows(texts), text_column="text", encoder="simulated", threshold=0.5)
+
+
 def test_the_keeper_is_chosen_by_rule(rows) -> None:
     table = pa.table({"id": ["a", "b"], "text": ["a night nurse", "a night nurse!"], "stars": [1, 5]})
     source = type(rows([]))(table)
@@ -235,3 +286,67 @@ def test_vectors_are_a_dataset_of_their_own_that_find_takes(rows) -> None:
     here = embeddings.find(source, text_column="text", encoder="simulated")
     assert found.removed.equals(here.removed)
     assert (found.stats["without_text"], found.stats["without_direction"], found.stats["removed"]) == (2, 1, 1)
+
+
+def made(source):
+    """The vectors of a dataset, as a dataset."""
+    parts = [embeddings.vectors(table, text_column="text", encoder="simulated") for table in source.batches()]
+    return type(source)(pa.concat_tables(parts))
+
+
+def test_vectors_belong_to_rows_by_id_whatever_their_order(rows) -> None:
+    source = rows(some_words(60))
+    encoded = made(source)
+    encoded.table = encoded.table.take(np.random.default_rng(0).permutation(60))
+    found = embeddings.find(source, text_column="text", encoder="simulated", threshold=0.6, encoded=encoded)
+    here = embeddings.find(source, text_column="text", encoder="simulated", threshold=0.6)
+    assert found.removed.equals(here.removed)
+    assert found.stats["removed"] > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda ids: [*ids[:4], "x", *ids[5:]], "part-00001 has a vector of row 'x' which the stage has not read"),
+        (lambda ids: [*ids[:4], ids[0], *ids[5:]], "part-00001 has a vector of row '000000' again"),
+        (lambda ids: ids[:-1], "memory has no vector of row '000006'"),
+    ],
+)
+def test_vectors_of_other_rows_are_damage_that_names_the_file(rows, change, says) -> None:
+    source = rows(some_words(7))
+    encoded = made(source)
+    names = change(encoded.table["id"].to_pylist())
+    encoded.table = encoded.table.slice(0, len(names)).set_column(0, "id", pa.array(names))
+    with pytest.raises(Damaged, match=f"{says}; delete the folder of vectors"):
+        embeddings.find(source, text_column="text", encoder="simulated", encoded=encoded)
+
+
+@pytest.mark.parametrize("named", ["simulated", REAL])
+def test_a_shard_of_blank_rows_has_vectors_of_the_same_type(rows, named) -> None:
+    blank, worded = (
+        embeddings.vectors(rows(texts).table, text_column="text", encoder=named) for texts in ([None, " "], ["a nurse"])
+    )
+    assert blank.schema == worded.schema
+    assert blank["vector"].null_count == 2
+
+
+def test_what_a_night_would_lack_is_refused_before_it_begins(monkeypatch, tmp_path) -> None:
+    """``refuse`` looks, and imports nothing; a run calls it before it generates."""
+    embeddings.refuse(10**6, encoder=REAL, text_column="text", threshold=0.9)
+    with pytest.raises(UserError, match="dedup.embedding.encoder=packaged:nothing"):
+        embeddings.refuse(10, encoder="packaged:nothing")
+    monkeypatch.setattr(cells, "find_spec", lambda name: None)
+    embeddings.refuse(20_000, encoder="simulated")
+    with pytest.raises(UserError, match="dedup.embedding.enabled=true: more than 20,000 rows need .* faiss-cpu"):
+        embeddings.refuse(20_001, encoder="simulated")
+    monkeypatch.setattr(encoder, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install sentence-transformers, or set dedup.embedding.enabled=false"):
+        embeddings.refuse(10, encoder=REAL)
+
+
+def test_an_encoder_is_let_go_when_the_rows_are_encoded() -> None:
+    loaded = weakref.ref(encoder.load(REAL, 8))
+    assert loaded() is not None
+    embeddings.release(text_column="text", encoder=REAL)
+    assert loaded() is None
+    embeddings.release()

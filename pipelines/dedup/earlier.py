@@ -1,0 +1,56 @@
+"""An earlier run that ``dedup.against`` names: whether it is finished, what it kept, and the vectors it made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.errors import UserError
+from pipelines.store.dataset import Dataset, committed, rows_of
+from pipelines.store.decisions import VECTORS
+from pipelines.store.files import Folder, folder
+from pipelines.store.lease import holder
+from pipelines.store.record import read_record
+from pipelines.store.survey import finished, stage_records, survey
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A finished run: its directory, its id, and a word for what it kept."""
+
+    place: Folder
+    run: str
+    state: str
+
+    @property
+    def kept(self) -> Dataset:
+        """The rows in its ``data/``."""
+        data = self.place.sub("data")
+        return Dataset.of(data, {part: rows_of(data, part) for part in committed(data)})
+
+    def vectors(self, knobs: Mapping[str, Any]) -> Dataset | None:
+        """The vectors that a stage of it made with these knobs; None where none did."""
+        stages = read_record(self.place, "config.yaml")["recipe"]["stages"]
+        for record in stage_records(self.place):
+            node = stages.get(record.name, {}).get("dedup", {})
+            made = record.folder.sub(VECTORS)
+            if all(name in node and node[name] == value for name, value in knobs.items()) and (
+                parts := committed(made)
+            ):
+                return Dataset.of(made, dict.fromkeys(parts, 0))
+        return None
+
+
+def earlier(against: str, run: str) -> Earlier | None:
+    """The run that ``against`` is the directory of; None for an index of its own, and for the run itself.
+
+    Raises:
+        UserError: it has not reached its end.
+    """
+    place = folder(against)
+    if "manifest.json" not in place.names() or (theirs := read_record(place, "stages.json")["run"]) == run:
+        return None
+    if holder(place) is not None or not finished(place, survey(place)):
+        raise UserError(f"dedup.against={against}: the run there is not finished; run it to its end first")
+    return Earlier(place, theirs, read_record(place, "metadata.json")["state"])

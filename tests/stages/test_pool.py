@@ -1,0 +1,43 @@
+"""Where actors go that encode, on a cluster that says it has GPUs."""
+
+import pytest
+import ray
+
+from pipelines.compose import compose
+from pipelines.stages import cluster
+from pipelines.stages.pool import Pool
+from pipelines.stages.stage import Stage
+
+
+@pytest.fixture
+def two_gpus():
+    ray.init(address="local", namespace=cluster.NAMESPACE, num_cpus=2, num_gpus=2, include_dashboard=False)
+    yield
+    cluster.disconnect()
+
+
+def embedding(config) -> Stage:
+    return Stage(1, "embedding", "dedup", config["recipe"]["stages"]["embedding"], {}, "0" * 32)
+
+
+def test_encoders_have_a_gpu_each_and_give_it_back(two_gpus, tmp_path) -> None:
+    config = compose(["recipe=dedup", "input=x.parquet", f"output={tmp_path}"])
+    pool = Pool(config, engine=False)
+    assert (pool.placement.actors, pool.placement.gpus_per_actor) == (2, 0)
+    with pool.encoders(embedding(config)) as encoders:
+        assert (encoders.placement.actors, encoders.placement.gpus_per_actor) == (2, 1)
+        encoders.load(lambda: None)
+        assert ray.available_resources().get("GPU", 0) == 0
+        # Another run finds no GPU free, and encodes where its rows are sifted.
+        with pool.encoders(embedding(config)) as others:
+            assert others is pool
+    pool.load(lambda: None)
+    pool.close()
+
+
+def test_simulated_vectors_are_made_by_the_runs_own_actors(two_gpus, tmp_path) -> None:
+    config = compose(["recipe=dedup", "input=x.parquet", f"output={tmp_path}", "dedup.embedding.encoder=simulated"])
+    pool = Pool(config, engine=False)
+    with pool.encoders(embedding(config)) as encoders:
+        assert encoders is pool
+    pool.close()
