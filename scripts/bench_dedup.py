@@ -28,8 +28,8 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from bench import machine
 
-from pipelines.dedup.sets import jaccard, similar
-from pipelines.dedup.shingles import ShingleSets, Shingling
+from pipelines.dedup.lsh.sets import jaccard, similar
+from pipelines.dedup.lsh.shingles import ShingleSets, Shingling
 from pipelines.kernels import kernel
 
 DATA = Path(os.environ.get("NIGHTMILL_TEST_DATA", "../shared/data"))

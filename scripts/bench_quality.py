@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipelines.dedup.encoder import load
-from pipelines.dedup.sets import jaccard
-from pipelines.dedup.shingles import STEPS, Shingling
+from pipelines.dedup.lsh.sets import jaccard
+from pipelines.dedup.lsh.shingles import STEPS, Shingling
+from pipelines.dedup.vectors.encoder import load
 
 matplotlib.use("Agg")
 DATA = Path(os.environ.get("NIGHTMILL_TEST_DATA", "../shared/data")) / "dups"

@@ -32,7 +32,7 @@ def encoded(count: int) -> Floats:
     """Vectors of ``count`` rows: real personas first, then pairs of halves of them."""
     path = CACHE / f"encoded-{count}-{SEED}.npy"
     if not path.exists():
-        from pipelines.dedup.encoder import load
+        from pipelines.dedup.vectors.encoder import load
 
         print(f"encoding {count:,} rows, once ...", file=sys.stderr)
         real = [text for text in pq.read_table(DATA / "personas.parquet")["persona"].to_pylist() if text]
@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--threshold", type=float, default=0.9)
     parser.add_argument("--without", nargs="*", default=[], choices=("faiss", "usearch"))
     asked = parser.parse_args()
-    from pipelines.dedup.search import greedy
+    from pipelines.dedup.vectors.search import greedy
 
     every = vectors(asked.rows, asked.base)
     path = CACHE / f"vectors-{asked.rows}-{asked.base}-{SEED}.npy"

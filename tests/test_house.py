@@ -36,7 +36,7 @@ EXCUSED_FROM_LENGTH: dict[str, str] = {}
 #: Who may import what is heavy, or moves with every release.
 KEEPERS = {
     "vllm": {"pipelines.engine.vllm"},
-    "sentence_transformers": {"pipelines.dedup.encoder"},
+    "sentence_transformers": {"pipelines.dedup.vectors.encoder"},
 }
 HEAVY = ("ray", "torch", "vllm", "transformers", "sentence_transformers", "numba", "pyarrow", "hydra", "scipy")
 

@@ -435,7 +435,7 @@ def test_both_kinds_of_dedup_remember_what_the_run_kept_at_its_end(tmp_path):
 
 
 def test_an_encoder_that_is_not_here_is_refused_before_anything_is_generated(seeds, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipelines.dedup.encoder.find_spec", lambda name: None)
+    monkeypatch.setattr("pipelines.dedup.vectors.encoder.find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install sentence-transformers, or set dedup.embedding.enabled=false"):
         start(seeds, tmp_path / "run", "dedup.embedding.encoder=packaged:all-minilm-l6-v2")
     assert not (tmp_path / "run" / "stages").exists()

@@ -1,9 +1,9 @@
 """Near-duplicates by meaning: encode, then keep a row only if no kept row before it is too close.
 
 ``find(dataset, text_column="persona", encoder="packaged:all-minilm-l6-v2")`` decides; it removes nothing. The search
-(``search.py``) confirms every decision in float64 and measures what it missed: ``stats["recall"]``. A run makes the
+(``vectors/search.py``) confirms every decision in float64 and measures what it missed: ``stats["recall"]``. A run makes the
 vectors first, shard by shard, as a dataset of their own (``vectors``); the search holds them all, 1.5 kB a row of 384
-dimensions, in memory or in a file (``matrix.py``). Rows without text stay.
+dimensions, in memory or in a file (``vectors/matrix.py``). Rows without text stay.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.dedup import cells
 from pipelines.dedup.earlier import earlier
-from pipelines.dedup.encoded import Encoded, matrix, numbers, places, refuse_strangers
-from pipelines.dedup.encoder import load, refuse_missing, unload
 from pipelines.dedup.found import Found, Source, removed_table
 from pipelines.dedup.index import Index
-from pipelines.dedup.known import known
-from pipelines.dedup.matrix import only, with_direction
 from pipelines.dedup.order import columns_read, keeper_order, scores_of
-from pipelines.dedup.search import greedy
-from pipelines.dedup.vector_segment import Kept, write
+from pipelines.dedup.vectors import cells
+from pipelines.dedup.vectors.encoded import Encoded, matrix, numbers, places, refuse_strangers
+from pipelines.dedup.vectors.encoder import load, refuse_missing, unload
+from pipelines.dedup.vectors.known import known
+from pipelines.dedup.vectors.matrix import only, with_direction
+from pipelines.dedup.vectors.search import greedy
+from pipelines.dedup.vectors.segment import Kept, write
 from pipelines.errors import UserError
 from pipelines.filters.text import strings
 
@@ -64,9 +64,9 @@ def find(
         threshold: cosine, at least -1 and below 1.
         encoder: hub id, path, ``packaged:NAME``, or ``simulated`` (load tests only).
         batch_size: texts encoded at once.
-        device: see ``encoder.load``.
-        dtype: see ``encoder.load``.
-        backend: see ``encoder.load``.
+        device: see ``vectors.encoder.load``.
+        dtype: see ``vectors.encoder.load``.
+        backend: see ``vectors.encoder.load``.
         keep: which row of two comes first: ``first`` (lowest id), ``longest`` (text) or ``highest`` (score_column).
         score_column: a column of numbers, for ``highest``.
         against: a standing index (``index.py``): rows too close to one that an earlier run kept go, too.

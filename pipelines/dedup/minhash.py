@@ -1,9 +1,9 @@
 """Near-duplicates by MinHash: shingle, sign, band, verify every candidate, keep one row a cluster.
 
 ``find(dataset, text_column="persona")`` decides; it removes nothing. Signatures are those of
-``datasketch.MinHash(num_perm, seed=1, scheme=scheme, hashfunc=token_hash32)`` bit for bit (``comparison.signatures``).
+``datasketch.MinHash(num_perm, seed=1, scheme=scheme, hashfunc=token_hash32)`` bit for bit (``signatures``).
 Kernels run on every CPU that this process may use, without Python objects of rows or words. Where memory does not hold
-the rows, or there are several nodes, the same steps go through files (``spread.py``).
+the rows, or there are several nodes, the same steps go through files (``lsh/spread.py``).
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.dedup.buckets import Buckets, proposed_buckets
-from pipelines.dedup.comparison import Comparison, proposed, signatures
 from pipelines.dedup.earlier import earlier
 from pipelines.dedup.found import Found, Source
 from pipelines.dedup.index import Index, home
-from pipelines.dedup.ranked import Ranked, removed_by
-from pipelines.dedup.scan import Scanned, TooLarge, scan
-from pipelines.dedup.segment import write_segment
-from pipelines.dedup.segments import Segments
-from pipelines.dedup.shingles import token_hash32, token_hash64
-from pipelines.dedup.spread import Work, decide_spread
-from pipelines.dedup.workers import Threads, Workers
+from pipelines.dedup.lsh.buckets import Buckets, proposed_buckets
+from pipelines.dedup.lsh.comparison import Comparison, proposed, signatures
+from pipelines.dedup.lsh.ranked import Ranked, removed_by
+from pipelines.dedup.lsh.scan import Scanned, TooLarge, scan
+from pipelines.dedup.lsh.segment import write_segment
+from pipelines.dedup.lsh.segments import Segments
+from pipelines.dedup.lsh.shingles import token_hash32, token_hash64
+from pipelines.dedup.lsh.spread import Work, decide_spread
+from pipelines.dedup.lsh.workers import Threads, Workers
 from pipelines.store.files import Folder
 
 __all__ = ["find", "remember", "signatures", "token_hash32", "token_hash64"]

@@ -155,9 +155,9 @@ def serve() -> None:
 
 def _ready() -> None:
     """Import what is needed soon, while the driver is still looking at the input."""
-    import pipelines.dedup.clusters
+    import pipelines.dedup.lsh.clusters
+    import pipelines.dedup.lsh.pieces
     import pipelines.dedup.minhash
-    import pipelines.dedup.pieces
     import pipelines.stages.actor
     import pipelines.stages.ingest  # noqa: F401
 

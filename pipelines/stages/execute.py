@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipelines.dedup.index import outdated
-from pipelines.dedup.workers import Workers
+from pipelines.dedup.lsh.workers import Workers
 from pipelines.errors import RunStopped
 from pipelines.rows import canonical
 from pipelines.stages.stage import Stage, beside, bind

@@ -24,7 +24,8 @@ import psutil
 from pipelines import settings
 from pipelines.engine.resources import GIB, memory_problem, place
 from pipelines.engine.weights import PACKAGED, PREFIX, resolve
-from pipelines.errors import UserError
+from pipelines.errors import RunStopped, UserError
+from pipelines.stages.stage import beside
 from pipelines.verbs.check import Check, checks_of_places
 from pipelines.verbs.known_bad import KNOWN_BAD
 
@@ -41,7 +42,11 @@ _SERVER_TIMEOUT_S = 10
 
 def doctor(config: Mapping[str, Any]) -> dict[str, Any]:
     """Look at everything that the composed ``config`` needs: ``{ok, checks: [{name, ok, seen, fix}]}``."""
-    checks = [*_versions(config), *_engine(config), *_encoder(config), *checks_of_places(config)]
+    asks = config["recipe"] is None or any("flow" in node for node in _nodes(config))
+    kind = config["engine"]["kind"] if asks else "simulated"
+    engine = _engine(config) if asks else ()
+    encoder = _encoder(config) if config["dedup"]["embedding"]["enabled"] else ()
+    checks = [*_versions(config, kind), *engine, *encoder, *_indexes(config), *checks_of_places(config)]
     return {"ok": all(check.ok for check in checks), "checks": [asdict(check) for check in checks]}
 
 
@@ -57,8 +62,12 @@ def render(result: Mapping[str, Any]) -> Any:
     return table
 
 
-def _versions(config: Mapping[str, Any]) -> Iterator[Check]:
-    kind = config["engine"]["kind"]
+def _nodes(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The stages of the recipe that are enabled."""
+    return [node for node in (config["recipe"] or {"stages": {}})["stages"].values() if node.get("enabled", True)]
+
+
+def _versions(config: Mapping[str, Any], kind: str) -> Iterator[Check]:
     installed = {name.lower(): version for name, version in _installed()}
     python = sys.version.split()[0]
     on_cpu = kind == "vllm" and config["engine"]["device"] == "cpu"
@@ -166,9 +175,24 @@ def _weights(setting: str, weights: str, revision: str | None = None) -> Check:
     return Check(setting, True, f"{weights} on the hub")
 
 
+def _indexes(config: Mapping[str, Any]) -> Iterator[Check]:
+    """Whether the standing index takes this run."""
+    against = config["dedup"]["against"]
+    refusals = [beside(node["dedup"], "refuse") for node in _nodes(config) if "dedup" in node]
+    if against is None or not refusals:
+        return
+    try:
+        for refuse in filter(None, refusals):
+            refuse(0)
+    except (UserError, RunStopped) as error:
+        yield Check("dedup.against", False, against, str(error))
+    else:
+        yield Check("dedup.against", True, f"{against} takes this run")
+
+
 def _encoder(config: Mapping[str, Any]) -> Iterator[Check]:
     embedding = config["dedup"]["embedding"]
-    if config["recipe"] is not None and embedding["enabled"] and embedding["encoder"] != "simulated":
+    if config["recipe"] is not None and embedding["encoder"] != "simulated":
         there = find_spec("sentence_transformers") is not None
         fix = "" if there else "pip install sentence-transformers, or set dedup.embedding.enabled=false"
         yield Check("package sentence-transformers", there, "installed" if there else "not installed", fix)

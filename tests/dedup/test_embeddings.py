@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.dedup import cells, embeddings, encoder, matrix, search
+from pipelines.dedup import embeddings
 from pipelines.dedup.found import REMOVED
+from pipelines.dedup.vectors import cells, encoder, matrix, search
 from pipelines.errors import Damaged, UserError
 
 DATA = Path(os.environ.get("NIGHTMILL_TEST_DATA", "../shared/data"))

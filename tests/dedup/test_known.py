@@ -10,8 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.dedup import cells, embeddings, known, search, vector_segment
+from pipelines.dedup import embeddings
 from pipelines.dedup.index import Index
+from pipelines.dedup.vectors import cells, known, search
+from pipelines.dedup.vectors import segment as vector_segment
 from pipelines.errors import Damaged, UserError
 from pipelines.store.files import folder
 

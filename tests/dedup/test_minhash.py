@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.dedup import minhash
-from pipelines.dedup.comparison import proposed, recalling
 from pipelines.dedup.found import REMOVED
+from pipelines.dedup.lsh.comparison import proposed, recalling
+from pipelines.dedup.lsh.shingles import STEPS, Shingling
 from pipelines.dedup.order import keeper_order
-from pipelines.dedup.shingles import STEPS, Shingling
 from pipelines.errors import UserError
 
 DATA = Path(os.environ.get("NIGHTMILL_TEST_DATA", "../shared/data"))

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from pipelines.dedup import minhash
-from pipelines.dedup.components import found_labels, labelled, labels_at_once
-from pipelines.dedup.exchange import put
 from pipelines.dedup.found import ROW_REMOVED
-from pipelines.dedup.workers import Threads
+from pipelines.dedup.lsh.components import found_labels, labelled, labels_at_once
+from pipelines.dedup.lsh.exchange import put
+from pipelines.dedup.lsh.workers import Threads
 from pipelines.errors import Damaged
 from pipelines.store.files import folder
 

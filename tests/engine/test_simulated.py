@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipelines import settings as keys
 from pipelines.dedup import minhash
-from pipelines.dedup.shingles import STEPS
+from pipelines.dedup.lsh.shingles import STEPS
 from pipelines.engine import vocabulary
 from pipelines.engine.instances import instance
 from pipelines.engine.llm import Request, Sampling

@@ -170,3 +170,16 @@ def test_a_run_of_other_settings_is_named(tmp_path: Path) -> None:
         assert "is running in it" in checks(*asked)["run directory"]["fix"]
     assert checks(*asked)["run directory"]["seen"] == "holds this run, which goes on"
     assert "limit: null -> 1" in checks(*asked, "limit=1")["run directory"]["fix"]
+
+
+def test_a_recipe_without_a_model_asks_for_no_engine_and_its_index_is_looked_at(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["a b c"]}), tmp_path / "in.parquet")
+    (tmp_path / "diary").mkdir()
+    (tmp_path / "diary" / "monday.txt").write_text("mine")
+    recipe = ["recipe=dedup", "dedup.embedding.enabled=false", f"input={tmp_path}/in.parquet"]
+    found = doctor(compose([*recipe, f"output={tmp_path}/out", f"dedup.against={tmp_path}/diary"]))
+    checks = {check["name"]: check for check in found["checks"]}
+    assert not {"vllm", "model.weights", "package torch"} & checks.keys()
+    assert "the folder holds monday.txt, which is no index's" in checks["dedup.against"]["fix"]
+    fine = doctor(compose([*recipe, f"output={tmp_path}/out", f"dedup.against={tmp_path}/index"]))
+    assert fine["ok"], fine

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipelines.dedup.lsh.shingles import ShingleSets, Shingling
 from pipelines.dedup.order import KEEP
-from pipelines.dedup.shingles import ShingleSets, Shingling
 from pipelines.errors import UserError
 
 Keys = NDArray[np.uint64]
@@ -35,7 +35,7 @@ def signatures(
     texts: pa.Array, shingling: Shingling | None = None, *, num_permutations: int = 128, scheme: str = "affine32"
 ) -> NDArray[Any]:
     """MinHash signatures, shape (texts, num_permutations); all ones for a text without shingles."""
-    from pipelines.dedup import bands
+    from pipelines.dedup.lsh import bands
 
     sign = bands.signatures32 if scheme == "affine32" else bands.signatures64
     made: NDArray[Any] = sign(*(shingling or Shingling()).sets(texts), *permutations(num_permutations, scheme))
@@ -123,7 +123,7 @@ class Comparison:
         return self._keys(sets, *permutations(self.num_permutations, self.scheme))
 
     def _keys(self, sets: ShingleSets, a: NDArray[Any], b: NDArray[Any]) -> Keys:
-        from pipelines.dedup import bands
+        from pipelines.dedup.lsh import bands
 
         kernel = bands.band_keys32 if self.scheme == "affine32" else bands.band_keys64
         keys = np.empty((self.bands, len(sets.starts)), np.uint64)
@@ -132,7 +132,7 @@ class Comparison:
 
     def sketches(self, sets: ShingleSets) -> NDArray[Any]:
         """Signatures of sets where they are compared by them; else an array of none."""
-        from pipelines.dedup import bands
+        from pipelines.dedup.lsh import bands
 
         sign, kind = (bands.signatures32, np.uint32) if self.scheme == "affine32" else (bands.signatures64, np.uint64)
         if self.verify == "exact":

@@ -23,17 +23,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.dedup.buckets import Buckets, proposed_buckets
-from pipelines.dedup.comparison import Comparison
-from pipelines.dedup.components import found_labels, labelled, labels_at_once
-from pipelines.dedup.exchange import get, parted, put
 from pipelines.dedup.found import Source
-from pipelines.dedup.ranked import Decided, Ranked, removed_by
-from pipelines.dedup.scan import scan
-from pipelines.dedup.segment import write_segment
-from pipelines.dedup.segments import Segments
-from pipelines.dedup.tonight import SLICES
-from pipelines.dedup.workers import Workers
+from pipelines.dedup.lsh.buckets import Buckets, proposed_buckets
+from pipelines.dedup.lsh.comparison import Comparison
+from pipelines.dedup.lsh.components import found_labels, labelled, labels_at_once
+from pipelines.dedup.lsh.exchange import get, parted, put
+from pipelines.dedup.lsh.ranked import Decided, Ranked, removed_by
+from pipelines.dedup.lsh.scan import scan
+from pipelines.dedup.lsh.segment import write_segment
+from pipelines.dedup.lsh.segments import Segments
+from pipelines.dedup.lsh.tonight import SLICES
+from pipelines.dedup.lsh.workers import Workers
 from pipelines.store.commit import checksum, read_sealed, to_parquet
 from pipelines.store.files import Folder, folder
 

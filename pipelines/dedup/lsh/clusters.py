@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
-from pipelines.dedup.bands import Unsigned, agreement
-from pipelines.dedup.sets import similar
+from pipelines.dedup.lsh.bands import Unsigned, agreement
+from pipelines.dedup.lsh.sets import similar
 from pipelines.kernels import I64, U64, ascending, kernel
 
 

@@ -20,10 +20,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.dedup.comparison import Keys
-from pipelines.dedup.scan import Scanned
-from pipelines.dedup.shingles import ShingleSets, bytes_of
-from pipelines.dedup.tonight import SLICES, Candidates
+from pipelines.dedup.lsh.comparison import Keys
+from pipelines.dedup.lsh.scan import Scanned
+from pipelines.dedup.lsh.shingles import ShingleSets, bytes_of
+from pipelines.dedup.lsh.tonight import SLICES, Candidates
 from pipelines.errors import Damaged
 from pipelines.store.commit import checksum
 from pipelines.store.dataset import named
@@ -87,7 +87,7 @@ class Segment:
 
     def fetched(self, rows: Ints) -> tuple[Candidates, int]:
         """Some rows (ascending), and bytes read; nothing else of the segment is looked at."""
-        from pipelines.dedup.sets import set_prints
+        from pipelines.dedup.lsh.sets import set_prints
         from pipelines.kernels import text_hashes
 
         sizes = np.full(len(rows), ROW.itemsize, np.int64)
@@ -109,7 +109,7 @@ class Segment:
 
     def _gathered(self, name: str, starts: Ints, sizes: Ints) -> Bytes:
         """Pieces of a file (ascending) after one another; pieces that lie close are read together."""
-        from pipelines.dedup.sets import cut
+        from pipelines.dedup.lsh.sets import cut
 
         ends = np.concatenate([[0], np.cumsum(sizes)])
         out = np.empty(int(ends[-1]) + 8, np.uint8)  # some room, so that kernels may look at an empty one
@@ -126,7 +126,7 @@ class Segment:
 
 def write_segment(place: Folder, scanned: Scanned, pool: ThreadPoolExecutor) -> str:
     """Write the files of a segment, the head last; returns its checksum."""
-    from pipelines.dedup.sets import set_prints
+    from pipelines.dedup.lsh.sets import set_prints
     from pipelines.kernels import text_hashes
 
     ids = [bytes_of(chunk) for chunk in scanned.ids]

@@ -84,8 +84,8 @@ def refuse_missing(encoder: str) -> None:
 
 def simulated(texts: list[str]) -> NDArray[np.float32]:
     """Sums of one pseudo-random vector a word, scaled to length 1 (zero for a text without words)."""
-    from pipelines.dedup.sets import sign_sums
-    from pipelines.dedup.shingles import STEPS, Shingling
+    from pipelines.dedup.lsh.sets import sign_sums
+    from pipelines.dedup.lsh.shingles import STEPS, Shingling
 
     return sign_sums(*Shingling(normalise=STEPS).sets(pa.array(texts, pa.string())), SIMULATED_DIMENSIONS)
 

@@ -1,6 +1,6 @@
 """Compiled kernels from shingle sets to MinHash signatures, and from signatures to the keys of bands.
 
-Signatures are those of datasketch 2.0's schemes affine32 and affine64, bit for bit. Sets are given as in ``kernels``:
+Signatures are those of datasketch 2.0's schemes affine32 and affine64, bit for bit. Sets are given as in ``pieces``:
 ascending hashes in one long array, with the start and the size of each set.
 """
 

@@ -20,9 +20,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.dedup.cells import EXACT_ROWS, nearest, trained
 from pipelines.dedup.index import Named
-from pipelines.dedup.matrix import with_direction
+from pipelines.dedup.vectors.cells import EXACT_ROWS, nearest, trained
+from pipelines.dedup.vectors.matrix import with_direction
 from pipelines.errors import Damaged
 from pipelines.store.commit import checksum
 from pipelines.store.dataset import named

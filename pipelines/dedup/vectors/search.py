@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from pipelines.dedup.cells import EXACT_ROWS, MOST_CELLS, SAMPLED, WANTED, by_cell, nearest, trained
+from pipelines.dedup.vectors.cells import EXACT_ROWS, MOST_CELLS, SAMPLED, WANTED, by_cell, nearest, trained
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]

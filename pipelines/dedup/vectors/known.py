@@ -17,10 +17,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from pipelines.dedup.cells import EXACT_ROWS, MOST_CELLS, SAMPLED, WANTED, by_cell, nearest
 from pipelines.dedup.index import Index
-from pipelines.dedup.search import AGAINST, BLOCK, first_close
-from pipelines.dedup.vector_segment import Part, ids_of, read
+from pipelines.dedup.vectors.cells import EXACT_ROWS, MOST_CELLS, SAMPLED, WANTED, by_cell, nearest
+from pipelines.dedup.vectors.search import AGAINST, BLOCK, first_close
+from pipelines.dedup.vectors.segment import Part, ids_of, read
 from pipelines.errors import UserError
 
 Floats = NDArray[np.float32]

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.dedup.comparison import Keys
-from pipelines.dedup.segment import Segment
-from pipelines.dedup.shingles import ShingleSets
-from pipelines.dedup.tonight import SLICES, Candidates
+from pipelines.dedup.lsh.comparison import Keys
+from pipelines.dedup.lsh.segment import Segment
+from pipelines.dedup.lsh.shingles import ShingleSets
+from pipelines.dedup.lsh.tonight import SLICES, Candidates
 from pipelines.store.files import folder
 
 Ints = NDArray[np.int64]
@@ -46,7 +46,7 @@ class Segments:
 
     def matching(self, band: int, first: int, last: int, keys: Keys) -> tuple[Keys, Ints]:
         """Keys of one band and some slices that are among ``keys`` (ascending, no repeats); and their rows."""
-        from pipelines.dedup.bands import places_of
+        from pipelines.dedup.lsh.bands import places_of
 
         found, rows = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
         for start, segment in zip(self._starts.tolist(), self._segments, strict=False):

@@ -82,7 +82,7 @@ class Shingling:
 
     def sets(self, texts: pa.Array) -> ShingleSets:
         """The shingle set of each text; nulls have the empty one."""
-        from pipelines.dedup.pieces import shingle_sets
+        from pipelines.dedup.lsh.pieces import shingle_sets
 
         text, bounds = bytes_of(normalised(texts, self.normalise))
         hashes, sizes = shingle_sets(text, bounds, self.ngram, self.unit == "character", self.hash == "sha1")

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.dedup.comparison import Keys
-from pipelines.dedup.tonight import SLICES, Known, Tonight
+from pipelines.dedup.lsh.comparison import Keys
+from pipelines.dedup.lsh.tonight import SLICES, Known, Tonight
 
 Ints = NDArray[np.int64]
 
@@ -46,7 +46,7 @@ class Buckets:
 
     def distinct(self) -> Buckets:
         """Each bucket once: bands propose the same rows again and again. Their rows come in ascending order."""
-        from pipelines.dedup.bands import bucket_prints, first_of_equals
+        from pipelines.dedup.lsh.bands import bucket_prints, first_of_equals
 
         members = self.members.copy()
         prints = bucket_prints(members, self.bounds)
@@ -72,7 +72,7 @@ def _bucketed(keys: Keys, rows: Ints) -> Buckets:
 
 def _that_meet(keys: Keys, rows: Ints, known: Keys) -> tuple[Keys, Ints]:
     """Keys that another row may have, too, or that are among the known ones (ascending); and their rows."""
-    from pipelines.dedup.bands import shared
+    from pipelines.dedup.lsh.bands import shared
 
     slots = 1 << max(10, (8 * len(keys)).bit_length())
     places = shared(keys, slots, np.empty(slots // 4, np.uint8))

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.dedup.exchange import get, parted, put
-from pipelines.dedup.workers import Workers
+from pipelines.dedup.lsh.exchange import get, parted, put
+from pipelines.dedup.lsh.workers import Workers
 from pipelines.store.files import Folder, folder
 
 Ints = NDArray[np.int64]

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.dedup.comparison import Keys
-from pipelines.dedup.shingles import ShingleSets
+from pipelines.dedup.lsh.comparison import Keys
+from pipelines.dedup.lsh.shingles import ShingleSets
 
 Ints = NDArray[np.int64]
 

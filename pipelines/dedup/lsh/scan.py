@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.dedup.comparison import Comparison, Keys
 from pipelines.dedup.found import Source
+from pipelines.dedup.lsh.comparison import Comparison, Keys
+from pipelines.dedup.lsh.shingles import ShingleSets, bytes_of
+from pipelines.dedup.lsh.tonight import SLICES, Candidates
 from pipelines.dedup.order import columns_read, refuse_repeats, scores_of
-from pipelines.dedup.shingles import ShingleSets, bytes_of
-from pipelines.dedup.tonight import SLICES, Candidates
 from pipelines.filters.text import strings
 
 Ints = NDArray[np.int64]
@@ -71,7 +71,7 @@ class Scanned:
 
     def fetched(self, rows: Ints) -> Candidates:
         """Some rows (ascending)."""
-        from pipelines.dedup.sets import copied
+        from pipelines.dedup.lsh.sets import copied
 
         ids: list[pa.Array] = [pa.array([], pa.large_string())]
         sizes: list[Ints] = [np.zeros(0, np.int64)]

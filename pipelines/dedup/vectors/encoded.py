@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.dedup.found import Source
-from pipelines.dedup.matrix import Floats, zeros
+from pipelines.dedup.vectors.matrix import Floats, zeros
 from pipelines.errors import Damaged
 
 Ints = NDArray[np.int64]

@@ -14,12 +14,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.dedup.buckets import Buckets
-from pipelines.dedup.comparison import Comparison
 from pipelines.dedup.found import removed_table
+from pipelines.dedup.lsh.buckets import Buckets
+from pipelines.dedup.lsh.comparison import Comparison
+from pipelines.dedup.lsh.shingles import ShingleSets
+from pipelines.dedup.lsh.tonight import Known, Tonight
 from pipelines.dedup.order import keeper_order
-from pipelines.dedup.shingles import ShingleSets
-from pipelines.dedup.tonight import Known, Tonight
 
 Ints = NDArray[np.int64]
 
@@ -69,7 +69,7 @@ class Ranked:
 
     def edges(self, buckets: Buckets, comparison: Comparison, pool: ThreadPoolExecutor) -> tuple[Ints, int]:
         """Verified edges that join the rows of each bucket, as pairs of ranks, lower first; and pairs compared."""
-        from pipelines.dedup.clusters import bucket_edges
+        from pipelines.dedup.lsh.clusters import bucket_edges
 
         members = self.ranks(buckets.members)
         # In shares of about as many rows; a bucket is never cut.
@@ -90,14 +90,14 @@ class Ranked:
 
     def chains(self, edges: Ints) -> Decided:
         """Who goes when whatever is connected is one cluster; ``edges`` are pairs of ranks, each once."""
-        from pipelines.dedup.clusters import keepers
+        from pipelines.dedup.lsh.clusters import keepers
 
         keeper, via = keepers(len(self.ids), edges)
         return self._decided(keeper, via, 0)
 
     def star(self, buckets: Buckets, comparison: Comparison) -> Decided:
         """Who goes when a row goes only for one that stays and is alike."""
-        from pipelines.dedup.clusters import buckets_of_rows, keep_first
+        from pipelines.dedup.lsh.clusters import buckets_of_rows, keep_first
 
         members, count = self.ranks(buckets.members), len(buckets.bounds) - 1
         most = int(np.bincount(members, minlength=1).max())
@@ -107,7 +107,7 @@ class Ranked:
 
     def similarity(self, xs: Ints, ys: Ints) -> NDArray[np.float64]:
         """The similarity of pairs as it was verified: of the sets, or of the signatures."""
-        from pipelines.dedup.sets import jaccard
+        from pipelines.dedup.lsh.sets import jaccard
 
         if len(self.sketches):
             estimates: NDArray[np.float64] = (self.sketches[xs] == self.sketches[ys]).mean(axis=1)

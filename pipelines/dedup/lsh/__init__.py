@@ -1,0 +1,1 @@
+"""Locality-sensitive hashing: shingles, MinHash signatures, bands, verified edges, clusters; in memory or in files."""

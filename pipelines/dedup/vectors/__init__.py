@@ -1,0 +1,1 @@
+"""Vectors of texts: encoders, the search for close ones, and those that earlier runs kept."""
