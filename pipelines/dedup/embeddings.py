@@ -1,9 +1,9 @@
 """Near-duplicates by meaning: encode, then keep a row only if no kept row before it is too close.
 
 ``find(dataset, text_column="persona", encoder="packaged:all-minilm-l6-v2")`` decides; it removes nothing. The search
-(``vectors/search.py``) confirms every decision in float64 and measures what it missed: ``stats["recall"]``. A run makes the
-vectors first, shard by shard, as a dataset of their own (``vectors``); the search holds them all, 1.5 kB a row of 384
-dimensions, in memory or in a file (``vectors/matrix.py``). Rows without text stay.
+(``vectors/search.py``) confirms every decision in float64 and measures what it missed: ``stats["recall"]``. A run makes
+the vectors first, shard by shard, as a dataset of their own (``vectors``); the search holds them all, 1.5 kB a row of
+384 dimensions, in memory or in a file (``vectors/matrix.py``). Rows without text stay.
 """
 
 from __future__ import annotations

@@ -28,6 +28,8 @@ from pipelines.store.dataset import Shard
 
 #: Seconds between looks at whether the run is asked to end.
 _LOOK_EVERY_S = 0.5
+#: What the process runs; it imports from where the driver does.
+_SERVE = "import sys; sys.path[:] = {path!r}; from pipelines.stages.alone import serve; serve()"
 
 
 class Alone:
@@ -36,7 +38,7 @@ class Alone:
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", "from pipelines.stages.alone import serve; serve()", str(theirs.fileno())],
+            [sys.executable, "-P", "-c", _SERVE.format(path=sys.path), str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -154,12 +156,12 @@ def serve() -> None:
 
 
 def _ready() -> None:
-    """Import what is needed soon, while the driver is still looking at the input."""
-    import pipelines.dedup.lsh.clusters
-    import pipelines.dedup.lsh.pieces
-    import pipelines.dedup.minhash
+    """Import what is needed soon, and load what is compiled, while the driver is still looking at the input."""
     import pipelines.stages.actor
     import pipelines.stages.ingest  # noqa: F401
+    from pipelines.dedup.minhash import prepare
+
+    prepare()
 
 
 def _done(answer: Callable[[str, Any], None], kind: str, what: Any, arguments: Any) -> None:
