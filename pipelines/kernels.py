@@ -98,6 +98,14 @@ def hash64(text: U8, begin: int, end: int) -> np.uint64:
     return fmix64(h)
 
 
+@leaf
+def hash_few(text: np.uint64, size: int) -> np.uint64:
+    """``hash64`` of fewer than eight bytes, one at least, given as ``eight`` gives them."""
+    h = HASH_SEED ^ (np.uint64(size) * HASH_PRIME)
+    h = (h ^ (text & ((np.uint64(1) << np.uint64(8 * size)) - np.uint64(1)))) * HASH_PRIME
+    return fmix64(h ^ (h >> np.uint64(32)))
+
+
 @kernel
 def text_hashes(text: U8, offsets: I64) -> U64:
     """Our 64-bit hash of each row ``text[offsets[i]:offsets[i + 1]]`` as it stands."""

@@ -156,12 +156,10 @@ def serve() -> None:
 
 
 def _ready() -> None:
-    """Import what is needed soon, and load what is compiled, while the driver is still looking at the input."""
+    """Import what is needed soon, while the driver is still looking at the input."""
+    import pipelines.dedup.minhash
     import pipelines.stages.actor
     import pipelines.stages.ingest  # noqa: F401
-    from pipelines.dedup.minhash import prepare
-
-    prepare()
 
 
 def _done(answer: Callable[[str, Any], None], kind: str, what: Any, arguments: Any) -> None:

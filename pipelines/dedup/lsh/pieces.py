@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.kernels import I64, U8, U64, ascending, eight, hash64, kernel, leaf, trailing_zeros
+from pipelines.kernels import I64, U8, U64, ascending, eight, hash64, hash_few, kernel, leaf, trailing_zeros
 
 
 @leaf
@@ -117,6 +117,15 @@ def _plain_hashes(text: U8, begin: int, end: int, out: U64) -> int:
         if text[i] <= 0x20 and _white(text, i, end):
             i += 1
             continue
+        x = eight(text, i)
+        below = (x - np.uint64(0x2121212121212121)) & ~x & np.uint64(0x8080808080808080)
+        size = min(end - i, np.int64(trailing_zeros(below) >> np.uint64(3)))
+        if 0 < size < 8 and (i + size == end or _white(text, i + size, end)):
+            # A word of fewer than eight bytes, as most are: what was loaded to find its end is all of it.
+            out[count] = hash_few(x, size)
+            count += 1
+            i += size + 1
+            continue
         start = i
         i = _word_end(text, i, end)
         while i < end and not _white(text, i, end):  # a control character that is no white space
@@ -215,11 +224,29 @@ def _joined(text: U8, starts: I64, ends: I64, first: int, n: int, out: U8) -> in
     return size
 
 
+@leaf
+def _distinct_few(values: U64, room: U64) -> int:
+    """``_distinct`` of as many as have ``room``, up to 64: each is put where those that are less leave its place."""
+    taken = np.uint64(0)
+    for i in range(len(values)):
+        less = 0
+        for j in range(len(values)):
+            less += values[j] < values[i]
+        room[less] = values[i]
+        taken |= np.uint64(1) << np.uint64(less)
+    count = 0
+    while taken:
+        values[count] = room[trailing_zeros(taken)]
+        taken &= taken - np.uint64(1)
+        count += 1
+    return count
+
+
 @kernel
-def _distinct(values: U64) -> int:
+def _distinct(values: U64, room: U64) -> int:
     """Sort in place and move what differs to the front; returns how many there are."""
-    if len(values) == 0:
-        return 0
+    if len(values) <= len(room):
+        return _distinct_few(values, room)
     ascending(values)
     last = 0
     for i in range(1, len(values)):
@@ -251,6 +278,7 @@ def shingle_sets(text: U8, offsets: I64, n: int, characters: bool, sha1: bool) -
     message = np.empty(longest + 1, np.uint8)
     words = np.empty(80, np.uint32)
     state = np.empty(5, np.uint32)
+    room = np.empty(64, np.uint64)
     filled = 0
     for row in range(rows):
         begin, end = offsets[row], offsets[row + 1]
@@ -259,7 +287,7 @@ def shingle_sets(text: U8, offsets: I64, n: int, characters: bool, sha1: bool) -
             if filled + most > len(hashes):
                 hashes = _head(hashes, filled, 2 * (filled + most))
             count = _plain_hashes(text, begin, end, hashes[filled : filled + most])
-            sizes[row] = _distinct(hashes[filled : filled + count])
+            sizes[row] = _distinct(hashes[filled : filled + count], room)
             filled += sizes[row]
             continue
         count = _characters(text, begin, end, starts, ends) if characters else _words(text, begin, end, starts, ends)
@@ -277,6 +305,6 @@ def shingle_sets(text: U8, offsets: I64, n: int, characters: bool, sha1: bool) -
                 hashes[filled + s] = hash64(text, starts[s], ends[s])
             else:
                 hashes[filled + s] = hash64(message, 0, _joined(text, starts, ends, s, width, message))
-        sizes[row] = _distinct(hashes[filled : filled + shingles])
+        sizes[row] = _distinct(hashes[filled : filled + shingles], room)
         filled += sizes[row]
     return _head(hashes, filled, filled), sizes
