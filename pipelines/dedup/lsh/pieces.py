@@ -119,7 +119,7 @@ def _plain_hashes(text: U8, begin: int, end: int, out: U64) -> int:
             continue
         x = eight(text, i)
         below = (x - np.uint64(0x2121212121212121)) & ~x & np.uint64(0x8080808080808080)
-        size = min(end - i, np.int64(trailing_zeros(below) >> np.uint64(3)))
+        size: int = min(end - i, int(np.int64(trailing_zeros(below) >> np.uint64(3))))
         if 0 < size < 8 and (i + size == end or _white(text, i + size, end)):
             # A word of fewer than eight bytes, as most are: what was loaded to find its end is all of it.
             out[count] = hash_few(x, size)
