@@ -88,19 +88,27 @@ def test_segments_that_are_whole_are_not_made_again(rows, tmp_path) -> None:
     source = rows(some(random.Random(3), 300))
     first = minhash.find(source, **KNOBS, workers=Threads(LITTLE, 2), spill=str(tmp_path))
     made = {path: path.stat().st_mtime_ns for path in tmp_path.glob("segment-*/*")}
-    (tmp_path / "segment-00001" / "done.bin").unlink()
+    second = sorted(tmp_path.glob("segment-*"))[1]
+    (second / "done.bin").unlink()
     again = minhash.find(source, **KNOBS, workers=Threads(LITTLE, 2), spill=str(tmp_path))
     assert again.removed.equals(first.removed)
     changed = {path.parent.name for path, when in made.items() if path.stat().st_mtime_ns != when}
-    assert changed == {"segment-00001"}
+    assert changed == {second.name}
+
+
+def test_segments_of_another_cut_are_not_taken_for_these(rows, tmp_path) -> None:
+    source = rows(some(random.Random(3), 300))
+    for memory in (LITTLE, LITTLE / 3, LITTLE * 2):
+        found = minhash.find(source, **KNOBS, workers=Threads(memory, 2), spill=str(tmp_path))
+        assert found.removed.equals(minhash.find(source, **KNOBS).removed)
 
 
 def test_a_damaged_file_of_the_exchange_is_named(rows, tmp_path) -> None:
     source = rows(some(random.Random(3), 300))
     minhash.find(source, **KNOBS, workers=Threads(LITTLE, 2), spill=str(tmp_path))
-    band = tmp_path / "segment-00000" / "band-03.bin"
+    band = min(tmp_path.glob("segment-*")) / "band-03.bin"
     band.write_bytes(b"\x01" + band.read_bytes()[1:])
-    with pytest.raises(Damaged, match=r"segment-00000/band-03.bin is damaged"):
+    with pytest.raises(Damaged, match=r"segment-000000000000-\d+/band-03.bin is damaged"):
         minhash.find(source, **KNOBS, workers=Threads(LITTLE, 2), spill=str(tmp_path))
 
 

@@ -108,7 +108,8 @@ def decide_spread(
     """Decisions over a dataset, in blocks, and what was counted; ``row_bytes`` is what a row takes in memory."""
     task = workers.memory * _INPUT / workers.per_node
     parts = dataset.cut(max(1, min(1 << 20, int(task / row_bytes))))
-    tasks = [(work, number, part, text_column, score_column) for number, part in enumerate(parts)]
+    starts = np.cumsum([0, *(part.rows for part in parts)]).tolist()
+    tasks = [(work, start, part, text_column, score_column) for start, part in zip(starts, parts, strict=False)]
     sketched = sorted(workers.each(_sketched, tasks))
     work = replace(work, tonight=tuple((url, rows, seal) for _, url, rows, seal, _ in sketched))
     shares = max(workers.nodes * workers.per_node, int(work.rows * row_bytes / task) + 1)
@@ -141,19 +142,20 @@ def decide_spread(
 
 
 def _sketched(
-    work: Work, number: int, part: Source, text_column: str, score_column: str | None
+    work: Work, start: int, part: Source, text_column: str, score_column: str | None
 ) -> tuple[int, str, int, str, int]:
-    """(1) Some parts of the dataset as a segment: its number, url, rows, seal, and rows without shingles."""
-    place = work.place.sub(f"segment-{number:05d}")
+    """(1) Some parts of the dataset as a segment: its first row, url, rows, seal, and rows without shingles."""
+    # An earlier start may have cut the rows otherwise, with other memory.
+    place = work.place.sub(f"segment-{start:012d}-{part.rows}")
     names = place.names()
     if "done.bin" in names:
         rows, without = np.frombuffer(place.read("done.bin"), "<i8").tolist()
-        return number, place.url, rows, checksum(place.read("head.bin")), without
+        return start, place.url, rows, checksum(place.read("head.bin")), without
     with ThreadPoolExecutor(1) as pool:
         scanned = scan(part, text_column, score_column, work.comparison, pool)
         seal = write_segment(place, scanned, pool)
     place.replace("done.bin", np.array([scanned.rows, scanned.without_shingles], "<i8").tobytes())
-    return number, place.url, scanned.rows, seal, scanned.without_shingles
+    return start, place.url, scanned.rows, seal, scanned.without_shingles
 
 
 def _proposed(work: Work, band: int, first: int) -> int:
