@@ -71,6 +71,26 @@ def trailing_zeros(typing: Any, value: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def at_address(typing: Any, address: Any) -> Any:
+    """The 64-bit number at an address, which the caller vouches for."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load(builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()))
+
+    return types.uint64(types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def bits_set(typing: Any, value: Any) -> Any:
+    """How many bits are set."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.uint64), generate
+
+
 @leaf
 def eight(text: U8, at: int) -> np.uint64:
     """The eight bytes from ``at`` on, the first lowest; zeros beyond the end of ``text``."""

@@ -23,8 +23,9 @@ from pipelines.dedup.earlier import earlier
 from pipelines.dedup.found import Found, Source
 from pipelines.dedup.index import Index, home
 from pipelines.dedup.lsh.buckets import Buckets, proposed_buckets
+from pipelines.dedup.lsh.compared import Compared
 from pipelines.dedup.lsh.comparison import Comparison, proposed, signatures
-from pipelines.dedup.lsh.ranked import Ranked, removed_by
+from pipelines.dedup.lsh.ranked import Ranked
 from pipelines.dedup.lsh.scan import Scanned, TooLarge, scan
 from pipelines.dedup.lsh.segment import write_segment
 from pipelines.dedup.lsh.segments import Segments
@@ -137,22 +138,21 @@ def _decide(
 ) -> tuple[list[pa.Table], dict[str, Any]]:
     """Buckets, then verified edges, then who goes; and what was counted."""
     bands = range(comparison.bands)
-    buckets = Buckets.joined(list(pool.map(lambda band: proposed_buckets(scanned, known, band), bands))).distinct()
+    buckets = Buckets.joined(list(pool.map(lambda band: proposed_buckets(scanned, known, band), bands)))
     scanned.band_keys.clear()
-    ranked = Ranked.of(np.unique(buckets.members), scanned, known, comparison)
-    if comparison.clusters == "star":
-        decided = ranked.star(buckets, comparison)
-        compared = decided.compared
-    else:
-        edges, compared = ranked.edges(buckets, comparison, pool)
-        decided = ranked.chains(edges)
-    numbers = ranked.numbers[ranked.order[decided.gone]] - (known.rows if known is not None else 0)
-    return [removed_by(ranked, decided, numbers)], {
+    buckets = buckets.distinct(pool.map)
+    base = known.rows if known is not None else 0
+    rows = Compared.of(buckets.rows(base + scanned.rows), scanned, known, comparison, pool)
+    edges, compared = rows.edges(buckets, comparison, pool)
+    ranked = Ranked.of(np.unique(edges), scanned, known, comparison)
+    decided = ranked.decided(edges, comparison)
+    numbers = ranked.numbers[decided.gone] - base
+    return [ranked.removed(decided, numbers)], {
         "removed": len(numbers),
         "clusters": len(np.unique(decided.keeper)),
         "without_shingles": scanned.without_shingles,
         "buckets": len(buckets.bounds) - 1,
-        "pairs_compared": compared,
+        "pairs_compared": compared + decided.compared,
         "against_removed": int((decided.keeper < ranked.given).sum()),
         "bytes_read": known.bytes_read if known is not None else 0,
     }

@@ -193,7 +193,7 @@ def bucket_prints(members: I64, bounds: I64) -> U64:
 
 @kernel
 def first_of_equals(members: I64, bounds: I64, prints: U64, order: I64) -> NDArray[np.bool_]:
-    """Which of the buckets, sorted each and in ``order`` of their prints, are not held by one before."""
+    """Which of the buckets, sorted each and given in ``order`` of their prints, no bucket before them equals."""
     out = np.ones(len(order), np.bool_)
     for at in range(1, len(order)):
         before = at - 1
@@ -205,7 +205,7 @@ def first_of_equals(members: I64, bounds: I64, prints: U64, order: I64) -> NDArr
                 while i < size and members[bounds[x] + i] == members[bounds[y] + i]:
                     i += 1
                 if i == size:
-                    out[order[at]] = False
+                    out[at] = False
                     break
             before -= 1
     return out

@@ -6,8 +6,10 @@ decide nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,11 @@ from pipelines.dedup.lsh.comparison import Keys
 from pipelines.dedup.lsh.tonight import SLICES, Known, Tonight
 
 Ints = NDArray[np.int64]
+
+#: Rows of a bucket are marked among all rows while those are at most so many times as many.
+_MASKED = 64
+#: Parts in which equal buckets are looked for, by the top three bits of their prints.
+_PARTS = 8
 
 
 @dataclass(frozen=True)
@@ -39,18 +46,39 @@ class Buckets:
         members = np.concatenate([np.zeros(0, np.int64), *(one.members for one in several)])
         return Buckets(members, np.concatenate([[0], np.cumsum(sizes)]))
 
+    def rows(self, total: int) -> Ints:
+        """The rows that are in one, ascending; all are numbered below ``total``."""
+        if total > _MASKED * len(self.members):
+            return np.unique(self.members)
+        among = np.zeros(total, bool)
+        among[self.members] = True
+        return np.flatnonzero(among)
+
     def taken(self, which: NDArray[np.bool_]) -> Buckets:
         """Some of the buckets."""
         sizes = np.diff(self.bounds)
         return Buckets(self.members[np.repeat(which, sizes)], np.concatenate([[0], np.cumsum(sizes[which])]))
 
-    def distinct(self) -> Buckets:
-        """Each bucket once: bands propose the same rows again and again. Their rows come in ascending order."""
+    def distinct(self, each: Callable[..., Iterable[Any]] = map) -> Buckets:
+        """Each bucket once: bands propose the same rows again and again. Their rows come in ascending order.
+
+        ``each`` is ``map``, or that of a pool.
+        """
         from pipelines.dedup.lsh.bands import bucket_prints, first_of_equals
 
-        members = self.members.copy()
-        prints = bucket_prints(members, self.bounds)
-        new = first_of_equals(members, self.bounds, prints, np.argsort(prints, kind="stable"))
+        members, count = self.members.copy(), len(self.bounds) - 1
+        cuts = np.linspace(0, count, _PARTS + 1).astype(np.int64).tolist()
+        bounds = [self.bounds[x : y + 1] for x, y in pairwise(cuts)]
+        prints = np.concatenate(list(each(lambda one: bucket_prints(members, one), bounds)))
+        new = np.zeros(count, bool)
+
+        def settle(part: int) -> None:
+            # Equal ones have equal prints, and so come into one part.
+            mine = np.flatnonzero(prints >> np.uint64(61) == part)
+            order = mine[np.argsort(prints[mine], kind="stable")]
+            new[order[first_of_equals(members, self.bounds, prints, order)]] = True
+
+        list(each(settle, range(_PARTS)))
         return Buckets(members, self.bounds).taken(new)
 
 

@@ -1,8 +1,7 @@
 """From buckets of rows that may be alike to verified edges, and from edges to one keeper a cluster.
 
-Rows are numbered in keeper order (``order.py``), so the keeper of a cluster is its lowest number, and no result depends
-on the order of the input. What a bucket yields depends on its own rows alone: whoever works on it, and beside which
-others, finds the same edges. Nothing is joined on a bucket's word alone.
+Rows are numbered in an order that does not depend on the input's. What a bucket yields depends on its own rows alone:
+whoever works on it, and beside which others, finds the same edges. Nothing is joined on a bucket's word alone.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from pipelines.dedup.lsh.bands import Unsigned, agreement
-from pipelines.dedup.lsh.sets import similar
-from pipelines.kernels import I64, U64, ascending, kernel
+from pipelines.dedup.lsh.sets import similar, similar_at, unmatched
+from pipelines.kernels import I64, U64, ascending, bits_set, kernel, leaf
 
 
 @kernel
@@ -26,9 +25,28 @@ def alike(hashes: U64, starts: I64, sizes: I64, signatures: Unsigned, x: int, y:
     return similar(hashes, starts, sizes, x, y, threshold)
 
 
+@leaf
+def alike_at(addresses: I64, sizes: I64, marks: U64, signatures: Unsigned, x: int, y: int, threshold: float) -> float:
+    """``alike`` of two rows whose sets lie at addresses; ``marks`` (``sets.marks``) tell most of those that are not."""
+    if len(signatures):
+        estimate = agreement(signatures, x, y)
+        return estimate if estimate >= threshold else -1.0
+    # A bit that only one has is a member that only one has.
+    if bits_set(marks[x] ^ marks[y]) > unmatched(sizes[x], sizes[y], threshold):
+        return -1.0
+    return similar_at(addresses[x], sizes[x], addresses[y], sizes[y], threshold)
+
+
 @kernel
 def bucket_edges(
-    rows: I64, bounds: I64, given: int, hashes: U64, starts: I64, sizes: I64, signatures: Unsigned, threshold: float
+    rows: I64,
+    bounds: I64,
+    given: int,
+    addresses: I64,
+    sizes: I64,
+    marks: U64,
+    signatures: Unsigned,
+    threshold: float,
 ) -> tuple[I64, int]:
     """Edges that join the rows of each bucket ``rows[bounds[i]:bounds[i + 1]]`` into its components.
 
@@ -58,7 +76,8 @@ def bucket_edges(
                     joined = False
                     while member >= 0:
                         compared += 1
-                        if alike(hashes, starts, sizes, signatures, bucket[member], bucket[new], threshold) >= 0:
+                        like = alike_at(addresses, sizes, marks, signatures, bucket[member], bucket[new], threshold)
+                        if like >= 0:
                             edges[count, 0] = bucket[member]
                             edges[count, 1] = bucket[new]
                             count += 1

@@ -35,12 +35,13 @@ class TooLarge(Exception):
 
 @dataclass
 class Scanned:
-    """A dataset as it is compared, in chunks in its order: ids, shingle sets, keys of bands, scores.
+    """A dataset as it is compared, in chunks in its order: ids, hashes of them, sets, keys of bands, scores.
 
     Rows are numbered in the order of the dataset.
     """
 
     ids: list[pa.Array]
+    prints: list[Keys]
     sets: list[ShingleSets]
     band_keys: list[Keys]
     scores: list[NDArray[np.float64]]
@@ -68,6 +69,17 @@ class Scanned:
         assert (first, last) == (0, SLICES)
         keys = np.concatenate([*(chunk[band] for chunk in self.band_keys), np.zeros(0, np.uint64)])
         return keys, np.arange(len(keys))
+
+    def sketched(self, rows: Ints) -> list[tuple[ShingleSets, Keys]]:
+        """The sets of some rows (ascending) and hashes of their ids, chunk by chunk: nothing is copied."""
+        found: list[tuple[ShingleSets, Keys]] = []
+        start = 0
+        for prints, chunk in zip(self.prints, self.sets, strict=True):
+            end = start + len(prints)
+            inside = rows[np.searchsorted(rows, start) : np.searchsorted(rows, end)] - start
+            found.append((ShingleSets(chunk.hashes, chunk.starts[inside], chunk.sizes[inside]), prints[inside]))
+            start = end
+        return found
 
     def fetched(self, rows: Ints) -> Candidates:
         """Some rows (ascending)."""
@@ -106,8 +118,7 @@ def scan(
     """
     from pipelines.kernels import text_hashes
 
-    scanned = Scanned([], [], [], [])
-    prints: list[Keys] = []
+    scanned = Scanned([], [], [], [], [])
     keyed = comparison.keyed()
     under_way: list[Future[tuple[Keys, ShingleSets, Keys]]] = []
 
@@ -117,7 +128,7 @@ def scan(
     def settle(most_under_way: int) -> None:
         while len(under_way) > most_under_way:
             ids, sets, keys = under_way.pop(0).result()
-            prints.append(ids)
+            scanned.prints.append(ids)
             scanned.sets.append(sets)
             scanned.band_keys.append(keys)
 
@@ -131,7 +142,7 @@ def scan(
                 raise TooLarge(scanned.row_bytes)
         settle(2 * pool._max_workers)
     settle(0)
-    refuse_repeats(scanned.ids, prints)
+    refuse_repeats(scanned.ids, scanned.prints)
     return scanned
 
 

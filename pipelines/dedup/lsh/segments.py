@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from threading import Lock
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipelines.dedup.lsh.comparison import Keys
 from pipelines.dedup.lsh.segment import Segment
-from pipelines.dedup.lsh.shingles import ShingleSets
+from pipelines.dedup.lsh.shingles import ShingleSets, bytes_of
 from pipelines.dedup.lsh.tonight import SLICES, Candidates
 from pipelines.store.files import folder
 
@@ -59,20 +59,29 @@ class Segments:
                 rows.append(owners[at].astype(np.int64) + start)
         return np.concatenate(found), np.concatenate(rows)
 
+    def sketched(self, rows: Ints) -> list[tuple[ShingleSets, Keys]]:
+        """The sets of some rows (ascending), and hashes of their ids, segment by segment."""
+        from pipelines.kernels import text_hashes
+
+        return [(one.sets, text_hashes(*bytes_of(one.ids))) for one in self._fetched(rows)]
+
     def fetched(self, rows: Ints) -> Candidates:
         """Some rows (ascending); nothing else of the segments is read."""
         some = [Candidates(pa.array([], pa.large_string()), ShingleSets(*_NO_SETS), np.zeros(0))]
-        for start, segment in zip(self._starts.tolist(), self._segments, strict=False):
-            inside = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + segment.rows)] - start
-            if len(inside):
-                candidates, read = segment.fetched(inside)
-                self._count(read)
-                some.append(candidates)
+        some += self._fetched(rows)
         sizes = np.concatenate([one.sets.sizes for one in some])
         hashes = np.concatenate([one.sets.hashes for one in some])
         ids = pa.concat_arrays([one.ids for one in some])
         scores = np.concatenate([one.scores for one in some])
         return Candidates(ids, ShingleSets(hashes, np.cumsum(sizes) - sizes, sizes), scores)
+
+    def _fetched(self, rows: Ints) -> Iterator[Candidates]:
+        for start, segment in zip(self._starts.tolist(), self._segments, strict=False):
+            inside = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + segment.rows)] - start
+            if len(inside):
+                candidates, read = segment.fetched(inside)
+                self._count(read)
+                yield candidates
 
     def _count(self, read: int) -> None:
         with self._counting:

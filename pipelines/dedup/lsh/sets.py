@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.kernels import HASH_PRIME, I64, U8, U64, fmix64, kernel
+from pipelines.kernels import HASH_PRIME, I64, U8, U64, at_address, fmix64, kernel, leaf
 
 
 @kernel
@@ -77,28 +77,51 @@ def sign_sums(hashes: U64, starts: I64, sizes: I64, dimensions: int) -> NDArray[
 
 
 @kernel
-def similar(hashes: U64, starts: I64, sizes: I64, x: int, y: int, threshold: float) -> float:
-    """The Jaccard similarity of two sets, or -1 where it is below ``threshold``, seen as early as it can be."""
-    small, large = min(sizes[x], sizes[y]), max(sizes[x], sizes[y])
+def marks(hashes: U64, starts: I64, sizes: I64) -> U64:
+    """64 bits of each set: one for each member, by the top bits of its hash."""
+    out = np.zeros(len(starts), np.uint64)
+    for row in range(len(starts)):
+        for i in range(starts[row], starts[row] + sizes[row]):
+            out[row] |= np.uint64(1) << (hashes[i] >> np.uint64(58))
+    return out
+
+
+@leaf
+def unmatched(a: int, b: int, threshold: float) -> int:
+    """The most members of two sets of these sizes that only one has, if they are as alike as the threshold."""
+    # J = c / (a + b - c) >= t leaves at most (1 - t) / (1 + t) of a + b unmatched; one more for rounding.
+    return int((a + b) * (1 - threshold) / (1 + threshold)) + 1
+
+
+@kernel
+def similar_at(x: int, x_size: int, y: int, y_size: int, threshold: float) -> float:
+    """The Jaccard similarity of the sets at two addresses, or -1 below ``threshold``, seen as early as it can be."""
+    small, large = min(x_size, y_size), max(x_size, y_size)
     if small / large < threshold:
         return -1.0
-    # J = c / (a + b - c) >= t leaves at most (1 - t) / (1 + t) of a + b unmatched; one more for rounding.
-    spare = int((small + large) * (1 - threshold) / (1 + threshold)) + 1
-    i, j = starts[x], starts[y]
-    i_end, j_end = i + sizes[x], j + sizes[y]
+    spare = unmatched(small, large, threshold)
+    x_end, y_end = x + 8 * x_size, y + 8 * y_size
     common = 0
-    while i < i_end and j < j_end:
-        if hashes[i] == hashes[j]:
+    while x < x_end and y < y_end:
+        one, other = at_address(x), at_address(y)
+        if one == other:
             common += 1
-            i += 1
-            j += 1
+            x += 8
+            y += 8
         else:
             spare -= 1
             if spare < 0:
                 return -1.0
-            if hashes[i] < hashes[j]:
-                i += 1
+            if one < other:
+                x += 8
             else:
-                j += 1
+                y += 8
     similarity = common / (small + large - common)
     return similarity if similarity >= threshold else -1.0
+
+
+@kernel
+def similar(hashes: U64, starts: I64, sizes: I64, x: int, y: int, threshold: float) -> float:
+    """``similar_at`` of two sets of one array."""
+    base = hashes.ctypes.data
+    return similar_at(base + 8 * starts[x], sizes[x], base + 8 * starts[y], sizes[y], threshold)

@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 
 from pipelines.dedup.found import Source
 from pipelines.dedup.lsh.buckets import Buckets, proposed_buckets
+from pipelines.dedup.lsh.compared import Compared
 from pipelines.dedup.lsh.comparison import Comparison
 from pipelines.dedup.lsh.components import found_labels, labelled, labels_at_once
 from pipelines.dedup.lsh.exchange import get, parted, put
-from pipelines.dedup.lsh.ranked import Decided, Ranked, removed_by
+from pipelines.dedup.lsh.ranked import Ranked
 from pipelines.dedup.lsh.scan import scan
 from pipelines.dedup.lsh.segment import write_segment
 from pipelines.dedup.lsh.segments import Segments
@@ -129,13 +130,12 @@ def decide_spread(
         labels = labelled(work.place, files, work.groups, workers)
         list(workers.each(_label, [(work, labels, part) for part in range(work.groups)]))
     settled = list(workers.each(_settled, [(work, group) for group in range(work.groups)]))
-    star = work.comparison.clusters == "star"
     return Blocks(work), {
         "removed": sum(removed for removed, _, _, _, _ in settled),
         "clusters": sum(clusters for _, clusters, _, _, _ in settled),
         "without_shingles": sum(without for *_, without in sketched),
         "buckets": sum(buckets for _, buckets, _, _ in joined),
-        "pairs_compared": sum(one[2] for one in (settled if star else joined)),
+        "pairs_compared": sum(one[2] for one in (*joined, *settled)),
         "against_removed": sum(theirs for _, _, _, theirs, _ in settled),
         "bytes_read": read + sum(one[3] for one in joined) + sum(one[4] for one in settled),
     }
@@ -179,10 +179,10 @@ def _joined(work: Work, group: int) -> tuple[int, int, int, int]:
     members = np.where(flat < 0, ~flat, flat)
     buckets = Buckets(members, np.append(begins, len(flat))).distinct()
     tonight, known = work.opened()
-    ranked = Ranked.of(np.unique(buckets.members), tonight, known, work.comparison)
     with ThreadPoolExecutor(1) as pool:
-        edges, compared = ranked.edges(buckets, work.comparison, pool)
-    put(work.place, f"edges-{group}", [ranked.numbers[ranked.order[edges]].ravel()])
+        rows = Compared.of(buckets.rows(work.known_rows + work.rows), tonight, known, work.comparison, pool)
+        edges, compared = rows.edges(buckets, work.comparison, pool)
+    put(work.place, f"edges-{group}", [edges.ravel()])
     return len(edges), len(buckets.bounds) - 1, compared, known.bytes_read if known is not None else 0
 
 
@@ -217,9 +217,9 @@ def _settled(work: Work, group: int) -> tuple[int, int, int, int, int]:
     edges = np.concatenate([np.zeros(0, np.int64), *get(work.place, names, group)]).reshape(-1, 2)
     tonight, known = work.opened()
     ranked = Ranked.of(np.unique(edges), tonight, known, work.comparison)
-    decided = _of_components(work, ranked, edges)
-    numbers = ranked.numbers[ranked.order[decided.gone]] - work.known_rows
-    table = removed_by(ranked, decided, numbers)
+    decided = ranked.decided(np.unique(np.sort(edges, axis=1), axis=0), work.comparison)
+    numbers = ranked.numbers[decided.gone] - work.known_rows
+    table = ranked.removed(decided, numbers)
     owner = numbers * work.blocks // max(1, work.rows)
     for block in range(work.blocks):
         content = to_parquet(table.filter(pa.array(owner == block)))
@@ -227,19 +227,3 @@ def _settled(work: Work, group: int) -> tuple[int, int, int, int, int]:
     clusters = len(np.unique(decided.keeper))
     theirs = int((decided.keeper < ranked.given).sum())
     return len(numbers), clusters, decided.compared, theirs, known.bytes_read if known is not None else 0
-
-
-def _of_components(work: Work, ranked: Ranked, edges: Ints) -> Decided:
-    comparison = work.comparison
-    if comparison.clusters != "star":
-        return ranked.chains(np.unique(np.sort(ranked.ranks(edges), axis=1), axis=0))
-    # The rows of a component share buckets with no other row that is like them: those buckets are all that counts.
-    keys = comparison.band_keys(ranked.sets)
-    every = np.arange(len(ranked.ids))
-    some = []
-    for band in keys:
-        order = np.argsort(band, kind="stable")
-        some.append(Buckets.of(band[order], every[order]))
-    by_rank = Buckets.joined(some).distinct()
-    numbers = ranked.numbers[ranked.order]
-    return ranked.star(Buckets(numbers[by_rank.members], by_rank.bounds), comparison)

@@ -34,6 +34,9 @@ class Tonight(Protocol):
     def keys(self, band: int, first: int, last: int) -> tuple[Keys, Ints]:
         """Keys of one band from slice ``first`` to before ``last`` of SLICES, in no order; and their rows."""
 
+    def sketched(self, rows: Ints) -> list[tuple[ShingleSets, Keys]]:
+        """The sets of some rows (ascending), and hashes of their ids, in pieces."""
+
     def fetched(self, rows: Ints) -> Candidates:
         """Some rows (ascending)."""
 
