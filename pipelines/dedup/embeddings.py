@@ -111,7 +111,7 @@ def find(
         # Rows of the index come before all of tonight's, and none of them goes.
         before = known(every, index, threshold)
         gone, keepers, cosines = [place[before.rows]], [len(ids) + before.keepers], [before.cosines]
-        named = pa.concat_arrays([ids, before.ids])
+        named = pa.concat_arrays([ids, before.ids.cast(pa.large_string())])
         stats["against"] = {
             "kind": "embedding",
             **before.stats,
@@ -256,10 +256,10 @@ def _ordered(
     ids: list[pa.Array] = []
     scores: list[NDArray[np.float64]] = [np.zeros(0)]
     for table in dataset.batches(columns_read(text_column, keep, score_column)):
-        ids.append(strings(table, "id").cast(pa.string()))
+        ids.append(strings(table, "id").cast(pa.large_string()))
         strings(table, text_column)
         scores.append(scores_of(table, text_column, keep, score_column))
-    named = pa.concat_arrays([pa.array([], pa.string()), *ids])
+    named = pa.concat_arrays([pa.array([], pa.large_string()), *ids])
     order = keeper_order(named, keep, np.concatenate(scores))
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))

@@ -31,7 +31,7 @@ from pipelines.dedup.lsh.segment import write_segment
 from pipelines.dedup.lsh.segments import Segments
 from pipelines.dedup.lsh.shingles import token_hash32, token_hash64
 from pipelines.dedup.lsh.spread import Work, decide_spread
-from pipelines.dedup.lsh.workers import Threads, Workers
+from pipelines.dedup.workers import Threads, Workers
 from pipelines.store.files import Folder
 
 __all__ = ["find", "remember", "signatures", "token_hash32", "token_hash64"]
@@ -97,7 +97,7 @@ def find(
         threshold, num_permutations, bands, ngram, unit, normalise, hash, scheme, verify, clusters, keep
     )
     hands: Workers = workers or Threads.here(memory_gib)
-    known = _known(against, comparison, dataset.origin, text_column) if against else ()
+    known = _known(against, comparison, dataset.origin, text_column, memory_gib) if against else ()
     try:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             most = hands.memory if hands.nodes == 1 else 0.0
@@ -197,16 +197,26 @@ def remember(dataset: Source, *, run: str, state: str, text_column: str, against
     ``state`` is a word for what the run kept: a run that has not changed is not added again.
     """
     comparison = _asked(knobs)
-    _add(Index(against, "minhash", comparison.index_settings(), run), dataset, run, state, text_column, comparison)
+    index = Index(against, "minhash", comparison.index_settings(), run)
+    _add(index, dataset, run, state, text_column, comparison, knobs.get("memory_gib"))
 
 
-def _add(index: Index, dataset: Source, run: str, state: str, text_column: str, comparison: Comparison) -> None:
+def _add(
+    index: Index,
+    dataset: Source,
+    run: str,
+    state: str,
+    text_column: str,
+    comparison: Comparison,
+    memory_gib: float | None,
+) -> None:
     how = replace(comparison, keep="first")
 
     def write(place: Folder) -> list[tuple[str, int, str]]:
         made = []
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            for number, part in enumerate(dataset.cut(SEGMENT_ROWS)):
+            rows = _rows_at_once(dataset, text_column, how, pool, Threads.here(memory_gib).memory)
+            for number, part in enumerate(dataset.cut(rows)):
                 scanned = scan(part, text_column, None, how, pool)
                 name = f"{number:05d}"
                 made.append((name, scanned.rows, write_segment(place.sub(name), scanned, pool)))
@@ -216,11 +226,24 @@ def _add(index: Index, dataset: Source, run: str, state: str, text_column: str, 
         index.add(run, state, write)
 
 
-def _known(against: str, comparison: Comparison, run: str, text_column: str) -> tuple[tuple[str, int, str], ...]:
+def _rows_at_once(
+    dataset: Source, text_column: str, comparison: Comparison, pool: ThreadPoolExecutor, memory: float
+) -> int:
+    """Rows of a segment, as memory allows, by a look at the first ones."""
+    try:
+        scan(dataset, text_column, None, comparison, pool, most=0)
+    except TooLarge as found:
+        return max(1, min(SEGMENT_ROWS, int(memory / found.row_bytes)))
+    return SEGMENT_ROWS
+
+
+def _known(
+    against: str, comparison: Comparison, run: str, text_column: str, memory_gib: float | None
+) -> tuple[tuple[str, int, str], ...]:
     """Segments of the index that ``run`` is held against; that of an earlier run has what is in its ``data/`` now."""
     settings = comparison.index_settings()
     if (before := earlier(against, run)) is not None:
         index = Index(against, "minhash", settings, before.run)
-        _add(index, before.kept, before.run, before.state, text_column, comparison)
+        _add(index, before.kept, before.run, before.state, text_column, comparison, memory_gib)
     index = Index(against, "minhash", settings, run)
     return tuple((index.place.sub(one.name).url, one.rows, one.seal) for one in index.counted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pipelines.settings.keys import ABOVE_ZERO, SHARE_ABOVE_ZERO, at_least, key
+from pipelines.settings.keys import ABOVE_ZERO, SHARE_ABOVE_ZERO, SHARE_BELOW_ONE, at_least, key
 
 
 class Unit(StrEnum):
@@ -107,7 +107,7 @@ class Embedding:
     """Embedding near-duplicate removal (data)."""
 
     enabled: bool = key("false skips the stage", True)
-    threshold: float = key("cosine similarity above which a row is a duplicate", 0.9, SHARE_ABOVE_ZERO)
+    threshold: float = key("cosine similarity above which a row is a duplicate", 0.9, SHARE_BELOW_ONE)
     encoder: str = key("hub id, path, `packaged:NAME` or `simulated`", "packaged:all-minilm-l6-v2", literal=True)
     batch_size: int = key("texts encoded at once", 64, at_least(1))
     device: str | None = key("where the encoder runs: cpu, cuda, ...; null takes a GPU where there is one", None)

@@ -24,6 +24,7 @@ def at_least(least: float) -> Rule:
 
 ABOVE_ZERO = Rule("above 0", lambda value: value > 0)
 SHARE = Rule("from 0 to 1", lambda value: 0 <= value <= 1)
+SHARE_BELOW_ONE = Rule("above 0 and below 1", lambda value: 0 < value < 1)
 SHARE_ABOVE_ZERO = Rule("above 0 and at most 1", lambda value: 0 < value <= 1)
 NO_LIMIT_OR_ONE = Rule("-1 or at least 1", lambda value: value == -1 or value >= 1)
 NOT_EMPTY = Rule("not empty", lambda value: value not in ("", []))

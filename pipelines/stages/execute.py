@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipelines.dedup.index import outdated
-from pipelines.dedup.lsh.workers import Workers
+from pipelines.dedup.workers import Workers
 from pipelines.errors import RunStopped
 from pipelines.rows import canonical
 from pipelines.stages.stage import Stage, beside, bind
@@ -139,7 +139,7 @@ def decide_stage(
         taken = inspect.signature(decide).parameters
         found = decide(source, **{name: value for name, value in offered.items() if name in taken})
         ledger = write_decisions(target, source, plan.shards, found.blocks, found.stats)
-        spill.clear()
+    target.sub(SPILL).clear()
     return canonical(ledger)
 
 
@@ -147,6 +147,11 @@ def remember_stage(stage: Stage, target_url: str, last_url: str, counts: Mapping
     """Add what a run kept at its end to the standing index that a dedup stage checked against."""
     kept, remember = Dataset.of(folder(last_url), dict(counts)), beside(stage.node["dedup"], "remember")
     assert remember is not None  # only a stage that has an index comes here
+    if _index_has_grown(folder(target_url), stage, kept):
+        raise RunStopped(
+            f"dedup.against={stage.index}: another run added to the index after this one decided; run the same command "
+            "again, and it decides again"
+        )
     remember(kept, run=kept.origin, state=state, **_vectors(folder(target_url), stage))
 
 

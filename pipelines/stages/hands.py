@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
-from pipelines.dedup.lsh.workers import Workers
+from pipelines.dedup.workers import Workers
 from pipelines.stages.alone import Alone
 from pipelines.stages.delivery import Delivery
 from pipelines.stages.stage import Job, Stage, beside

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.errors import Damaged
 from pipelines.rows import VERDICT, beside
 from pipelines.stages.stage import Stage
 from pipelines.store.commit import Outcome, new_attempt
@@ -37,6 +38,8 @@ def decided(stage: str, fingerprint: str, shard: Shard, table: pa.Table, decisio
     """Reject the rows that ``decisions`` names (by id), with what the decision says of them (keeper, similarity...)."""
     started = time.monotonic()
     place = pc.index_in(table["id"], value_set=decisions["id"].combine_chunks())
+    if pc.count(place).as_py() != decisions.num_rows:
+        raise Damaged(f"stage {stage}: its decisions name rows of shard {shard.index} that are not there")
     found = decisions.drop_columns(["id"]).take(place)
     reasons = pc.if_else(pc.is_valid(place), "duplicate", pa.scalar(None, pa.string()))
     return sifted(stage, fingerprint, shard, table, reasons, started, found)

@@ -9,6 +9,7 @@ groups only. The first file is written last, and without it nothing is decided: 
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.store.commit import to_parquet
-from pipelines.store.dataset import Dataset, Shard, part_name
+from pipelines.store.dataset import Dataset, Shard, named, part_name
 from pipelines.store.files import Folder
 from pipelines.store.ledger import FOOTER
 
@@ -28,11 +29,13 @@ VECTORS = "vectors"
 
 def decided_already(stage: Folder) -> dict[str, Any] | None:
     """The phase ledger of a stage that has decided, or None."""
+    place = stage.sub("decisions")
     try:
-        with stage.sub("decisions").open(_NAME) as file:
-            metadata = pq.read_schema(file).metadata or {}
+        opened = place.open(_NAME)
     except FileNotFoundError:
         return None
+    with named(f"{place.url}/{_NAME}"), opened as file:
+        metadata = pq.read_schema(file).metadata or {}
     ledger: dict[str, Any] = json.loads(metadata[FOOTER])
     return ledger
 
@@ -52,7 +55,8 @@ def write_decisions(
     bounds = sorted((starts[part] + first, shard.index) for shard in shards for part, first, _ in shard.slices)
     firsts, owners = (np.array(column, dtype=np.int64) for column in zip(*bounds, strict=True))
     first: pa.Table | None = None
-    files: list[list[int]] = []
+    attempt = uuid.uuid4().hex[:16]
+    files: list[dict[str, Any]] = []
     count, before = 0, -1
     for number, block in enumerate(blocks):
         rows = np.sort(block["row"].to_numpy())
@@ -63,11 +67,12 @@ def write_decisions(
         home = owners[np.searchsorted(firsts, block["row"].to_numpy(), side="right") - 1]
         table = block.drop_columns(["row"]).add_column(0, "shard", pa.array(home, pa.int64()))
         table = table.sort_by([("shard", "ascending"), ("id", "ascending")])
-        files.append([int(home.min()), int(home.max())] if len(home) else [0, -1])
+        name = _NAME if number == 0 else f"part-{number:05d}.{attempt}.parquet"
+        files.append({"name": name, "shards": [int(home.min()), int(home.max())] if len(home) else [0, -1]})
         if number == 0:
             first = table
         else:
-            stage.sub("decisions").replace(part_name(number), to_parquet(table))
+            stage.sub("decisions").create(name, to_parquet(table))
     assert first is not None  # every dedup gives a block, if only an empty one
     ledger = {
         "rows_in": source.rows,
@@ -79,19 +84,24 @@ def write_decisions(
     first = first.replace_schema_metadata({FOOTER: json.dumps(ledger).encode()})
     if not stage.sub("decisions").create(_NAME, to_parquet(first)):
         ledger = decided_already(stage) or ledger
+    for name in set(stage.sub("decisions").names()) - set(decision_files(stage)):
+        stage.sub("decisions").remove(name)  # of a driver that was killed, or came second
     return ledger
 
 
 def decisions_for(stage: Folder, shard: int) -> pa.Table:
-    """The decisions that concern one shard: ``id`` and the stage's own columns."""
+    """The decisions that concern one shard: ``id`` and the stage's own columns; page checksums are verified."""
     found: list[pa.Table] = []
-    for number, (low, high) in enumerate((decided_already(stage) or {})["files"]):
+    for number, file in enumerate((decided_already(stage) or {})["files"]):
+        low, high = file["shards"]
         if low <= shard <= high or number == 0:
-            with stage.sub("decisions").open(part_name(number)) as file:
-                found.append(pq.read_table(file, filters=[("shard", "==", shard)]).replace_schema_metadata(None))
+            where = stage.sub("decisions")
+            with named(f"{where.url}/{file['name']}"), where.open(file["name"]) as opened:
+                table = pq.read_table(opened, filters=[("shard", "==", shard)], page_checksum_verification=True)
+            found.append(table.replace_schema_metadata(None))
     return pa.concat_tables(found).drop_columns(["shard"])
 
 
 def decision_files(stage: Folder) -> list[str]:
     """Names of the files that hold a stage's decisions; [] before it has decided."""
-    return [part_name(number) for number in range(len((decided_already(stage) or {"files": []})["files"]))]
+    return [file["name"] for file in (decided_already(stage) or {"files": []})["files"]]

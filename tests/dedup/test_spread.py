@@ -12,13 +12,16 @@ from pipelines.dedup import minhash
 from pipelines.dedup.found import ROW_REMOVED
 from pipelines.dedup.lsh.components import found_labels, labelled, labels_at_once
 from pipelines.dedup.lsh.exchange import put
-from pipelines.dedup.lsh.workers import Threads
+from pipelines.dedup.workers import Threads
 from pipelines.errors import Damaged
 from pipelines.store.files import folder
 
 #: Bytes that hold a few rows at a time: every step is many tasks.
 LITTLE = 60_000
 KNOBS = {"text_column": "text", "threshold": 0.6, "num_permutations": 32, "bands": 16}
+
+
+WORDS = [f"word{number}" for number in range(2000)]
 
 
 def some(rng: random.Random, count: int) -> list[str]:
@@ -34,11 +37,14 @@ QUICK = [Phase.explicit, Phase.reuse, Phase.generate]
     seed=st.integers(0, 10**6),
     clusters=st.sampled_from(["chains", "star"]),
     verify=st.sampled_from(["exact", "estimate"]),
-    keep=st.sampled_from(["first", "longest"]),
+    keep=st.sampled_from(["first", "longest", "highest"]),
 )
 def test_files_and_memory_decide_alike(rows, seed, clusters, verify, keep) -> None:
-    source = rows(some(random.Random(seed), 300))
-    how = {**KNOBS, "clusters": clusters, "verify": verify, "keep": keep}
+    rng = random.Random(seed)
+    source = rows(some(rng, 300))
+    scores = [rng.choice([None, float("nan"), 1.0, 2.0, 3.0]) for _ in range(300)]
+    source.table = source.table.append_column("score", pa.array(scores, pa.float64()))
+    how = {**KNOBS, "clusters": clusters, "verify": verify, "keep": keep, "score_column": "score"}
     memory = minhash.find(source, **how)
     files = minhash.find(source, **how, workers=Threads(LITTLE, 2))
     assert files.removed.equals(memory.removed)
@@ -60,6 +66,7 @@ def test_files_and_memory_are_held_against_an_index_alike(rows, tmp_path, cluste
         memory = minhash.find(source, **knobs)
         files = minhash.find(source, **knobs, workers=Threads(LITTLE, 2))
         assert files.removed.equals(memory.removed)
+        assert files.stats["in_memory"] is False
         for found in (memory, files):  # the same rows of the index are read again for another group
             found.stats["against"].pop("bytes_read")
         assert files.stats["against"] == memory.stats["against"]
@@ -103,7 +110,15 @@ def test_segments_of_another_cut_are_not_taken_for_these(rows, tmp_path) -> None
         assert found.removed.equals(minhash.find(source, **KNOBS).removed)
 
 
-def test_a_damaged_file_of_the_exchange_is_named(rows, tmp_path) -> None:
+def test_rows_that_grow_longer_go_through_files_when_memory_is_full(rows) -> None:
+    rng = random.Random(5)
+    texts = [*some(rng, 180), *(" ".join(rng.choices(WORDS, k=300)) for _ in range(120))]
+    found = minhash.find(rows(texts), **KNOBS, memory_gib=0.0004)
+    assert found.stats["in_memory"] is False
+    assert found.removed.equals(minhash.find(rows(texts), **KNOBS).removed)
+
+
+def test_a_damaged_segment_is_named(rows, tmp_path) -> None:
     source = rows(some(random.Random(3), 300))
     minhash.find(source, **KNOBS, workers=Threads(LITTLE, 2), spill=str(tmp_path))
     band = min(tmp_path.glob("segment-*")) / "band-03.bin"

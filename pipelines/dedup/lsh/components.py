@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.dedup.lsh.exchange import get, parted, put
-from pipelines.dedup.lsh.workers import Workers
+from pipelines.dedup.workers import Workers
 from pipelines.store.files import Folder, folder
 
 Ints = NDArray[np.int64]

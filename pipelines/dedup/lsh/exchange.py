@@ -38,6 +38,14 @@ def get(place: Folder, names: Iterable[str], section: int) -> list[Ints]:
     return found
 
 
+def mixed(rows: Ints) -> NDArray[np.uint64]:
+    """A hash of each row's number (splitmix64's finaliser), so that shares are even whatever rows there are."""
+    h = rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    h ^= h >> np.uint64(32)
+    h *= np.uint64(0xD6E8FEB86659FD93)
+    return h ^ (h >> np.uint64(32))
+
+
 def parted(values: Ints, owner: Ints, parts: int) -> list[Ints]:
     """Rows of ``values`` by owner (below ``parts``), in their order, each flattened."""
     order = np.argsort(owner, kind="stable")

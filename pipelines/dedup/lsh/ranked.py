@@ -1,7 +1,7 @@
 """Rows that have a verified edge, in keeper order: who of a cluster stays.
 
-Here rows are numbered by rank: rows of the index first, then tonight's in keeper order (``order.py``), so the keeper of
-a cluster is its lowest rank, and no result depends on the order of the input.
+Here rows are numbered by rank: rows of the index in order of id, then tonight's in keeper order (``order.py``), so the
+keeper of a cluster is its lowest rank, and no result depends on the order of the input.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.dedup.found import removed_table
@@ -56,10 +57,14 @@ class Ranked:
         ids, sets, scores = tonight.fetched(numbers[given:] - base)
         order = keeper_order(ids, comparison.keep, scores if comparison.keep != "first" else None)
         ids, sets = ids.take(pa.array(order)), ShingleSets(sets.hashes, sets.starts[order], sets.sizes[order])
+        by_rank = numbers[given:][order]
         if known is not None:
-            known_ids, known_sets, _ = known.fetched(numbers[:given])
-            ids, sets = pa.concat_arrays([known_ids, ids]), _joined(known_sets, sets)
-        by_rank = np.concatenate([numbers[:given], numbers[given:][order]])
+            theirs, their_sets, _ = known.fetched(numbers[:given])
+            # Of several nights two rows may have one id.
+            first = pc.sort_indices(theirs).to_numpy()
+            their_sets = ShingleSets(their_sets.hashes, their_sets.starts[first], their_sets.sizes[first])
+            ids, sets = pa.concat_arrays([theirs.take(pa.array(first)), ids]), _joined(their_sets, sets)
+            by_rank = np.concatenate([numbers[:given][first], by_rank])
         return Ranked(by_rank, ids, sets, comparison.sketches(sets), given)
 
     def decided(self, edges: Ints, comparison: Comparison) -> Decided:

@@ -45,6 +45,7 @@ class Scanned:
     sets: list[ShingleSets]
     band_keys: list[Keys]
     scores: list[NDArray[np.float64]]
+    held: int = 0
 
     @property
     def rows(self) -> int:
@@ -58,11 +59,8 @@ class Scanned:
     @property
     def row_bytes(self) -> float:
         """Bytes that deciding takes in memory for each row, about."""
-        held = sum(ids.nbytes + 8 * len(ids) for ids in self.ids)
-        held += sum(array.nbytes for chunk in self.sets for array in chunk)
-        held += sum(keys.nbytes for keys in self.band_keys)
-        # Sorting the keys of some bands at a time, and copies of the candidates' sets.
-        return float(_BESIDE * held / max(1, self.rows))
+        # Sorting the keys of some bands at a time, and what is known of the candidates.
+        return _BESIDE * self.held / max(1, sum(map(len, self.prints)))
 
     def keys(self, band: int, first: int, last: int) -> tuple[Keys, Ints]:
         """The keys of one band, of all slices: what is in memory is looked through at once."""
@@ -128,19 +126,19 @@ def scan(
     def settle(most_under_way: int) -> None:
         while len(under_way) > most_under_way:
             ids, sets, keys = under_way.pop(0).result()
+            scanned.held += sum(array.nbytes for array in (scanned.ids[len(scanned.prints)], ids, *sets, keys))
             scanned.prints.append(ids)
             scanned.sets.append(sets)
             scanned.band_keys.append(keys)
+            # Looked at again and again: later rows may be longer than the first.
+            if scanned.row_bytes * dataset.rows >= most:
+                raise TooLarge(scanned.row_bytes)
 
     for ids, texts, scores in _chunks(dataset, text_column, score_column, comparison.keep):
         scanned.ids.append(ids)
         scanned.scores.append(scores)
         under_way.append(pool.submit(done, ids, texts))
-        if math.isfinite(most) and len(scanned.ids) <= _LOOKED_AT:
-            settle(0)
-            if scanned.row_bytes * dataset.rows >= most:
-                raise TooLarge(scanned.row_bytes)
-        settle(2 * pool._max_workers)
+        settle(0 if len(scanned.ids) <= _LOOKED_AT else 2 * pool._max_workers)
     settle(0)
     refuse_repeats(scanned.ids, scanned.prints)
     return scanned

@@ -44,17 +44,17 @@ _GAP, _READ = 16_384, 64 << 20
 class Segment:
     """A segment on a disk or an object store; ``bytes_read`` is for callers to add up."""
 
-    def __init__(self, place: Folder, rows: int, seal: str) -> None:
-        """Read the head.
+    def __init__(self, place: Folder, rows: int, seal: str, mend: str = "put a sound copy back") -> None:
+        """Read the head; ``mend`` is what to do about damage.
 
         Raises:
             Damaged: it is missing, or not the one whose checksum is ``seal``.
         """
-        self.place, self.rows = place, rows
+        self.place, self.rows, self._mend = place, rows, mend
         with named(f"{place.url}/head.bin"):
             raw = place.read("head.bin")
         if checksum(raw) != seal:
-            raise _damaged(place, "head.bin")
+            raise self._damaged("head.bin")
         bands = int.from_bytes(raw[:8], "little")
         self._head = np.frombuffer(raw, HEAD, offset=8).reshape(bands, -1) if bands else np.zeros((0, 1), HEAD)
 
@@ -73,7 +73,7 @@ class Segment:
             text_hashes(np.frombuffer(raw + b"\0", np.uint8), bounds) == head["print"][parts.start : parts.stop]
         )
         if not np.all(intact):
-            raise _damaged(self.place, name)
+            raise self._damaged(name)
         keys, rows = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint32)]
         for at, count in zip(bounds[:-1].tolist(), head["keys"][parts.start : parts.stop].tolist(), strict=True):
             keys.append(np.frombuffer(raw, "<u8", count, at))
@@ -99,13 +99,16 @@ class Segment:
         starts = (np.cumsum(set_sizes) - set_sizes) // 8
         prints = set_prints(text_hashes(ids, bounds), sets, starts, set_sizes // 8)
         if not np.array_equal(prints, table["print"]):
-            raise Damaged(f"{self.place.url}: a row has not the checksum that rows.bin names; put a sound copy back")
+            raise Damaged(f"{self.place.url}: a row has not the checksum that rows.bin names; {self._mend}")
         scores = np.zeros(0)
         if "scores.bin" in self.place.names():
             scores = self._gathered("scores.bin", rows * 8, np.full(len(rows), 8, np.int64)).view("<f8")
         named_ = pa.LargeStringArray.from_buffers(len(rows), pa.py_buffer(bounds), pa.py_buffer(ids))
         read = table.nbytes + sets.nbytes + ids.nbytes + scores.nbytes
         return Candidates(named_, ShingleSets(sets, starts, set_sizes // 8), scores), read
+
+    def _damaged(self, name: str) -> Damaged:
+        return Damaged(f"{self.place.url}/{name} is damaged: it has not the checksum that was recorded; {self._mend}")
 
     def _gathered(self, name: str, starts: Ints, sizes: Ints) -> Bytes:
         """Pieces of a file (ascending) after one another; pieces that lie close are read together."""
@@ -119,7 +122,7 @@ class Segment:
             with named(f"{self.place.url}/{name}"):
                 [raw] = self.place.pieces(name, [begin], [size])
             if len(raw) != size:
-                raise _damaged(self.place, name)
+                raise self._damaged(name)
             cut(np.frombuffer(raw + b"\0", np.uint8), starts[first:last] - begin, sizes[first:last], out[ends[first] :])
         return out[: int(ends[-1])]
 
@@ -190,7 +193,3 @@ def _runs(starts: Ints, sizes: Ints) -> list[tuple[int, int]]:
             found.append((first, max(after, first + 1)))
             first = found[-1][1]
     return found
-
-
-def _damaged(place: Folder, name: str) -> Damaged:
-    return Damaged(f"{place.url}/{name} is damaged: it has not the checksum that was recorded; put a sound copy back")

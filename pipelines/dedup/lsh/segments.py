@@ -24,8 +24,9 @@ _HELD = 4 << 20
 class Segments:
     """Segments, each given as (url, rows, seal); ``bytes_read`` is what was read of them."""
 
-    def __init__(self, named: Sequence[tuple[str, int, str]]) -> None:
-        self._segments = [Segment(folder(url), rows, seal) for url, rows, seal in named if rows]
+    def __init__(self, named: Sequence[tuple[str, int, str]], mend: str = "put a sound copy back") -> None:
+        """Open them; ``mend`` is what to do about a damaged file."""
+        self._segments = [Segment(folder(url), rows, seal, mend) for url, rows, seal in named if rows]
         self._starts = np.cumsum([0, *(one.rows for one in self._segments)])
         self._counting = Lock()
         self.bytes_read = 0

@@ -5,7 +5,7 @@ before wrote, in files that every node reads:
 
 1. rows to segments (shingle sets, keys of bands in order), each from some parts of the dataset;
 2. a band and some slices of its keys to buckets;
-3. buckets, by their lowest row, to verified edges;
+3. buckets, each to whom its lowest row belongs, to verified edges;
 4. edges to the component of each row (in one process while it can hold them), and parted by it;
 5. components to decisions, and those parted by row.
 
@@ -28,13 +28,13 @@ from pipelines.dedup.lsh.buckets import Buckets, proposed_buckets
 from pipelines.dedup.lsh.compared import Compared
 from pipelines.dedup.lsh.comparison import Comparison
 from pipelines.dedup.lsh.components import found_labels, labelled, labels_at_once
-from pipelines.dedup.lsh.exchange import get, parted, put
+from pipelines.dedup.lsh.exchange import get, mixed, parted, put
 from pipelines.dedup.lsh.ranked import Ranked
 from pipelines.dedup.lsh.scan import scan
 from pipelines.dedup.lsh.segment import write_segment
 from pipelines.dedup.lsh.segments import Segments
 from pipelines.dedup.lsh.tonight import SLICES
-from pipelines.dedup.lsh.workers import Workers
+from pipelines.dedup.workers import Workers
 from pipelines.store.commit import checksum, read_sealed, to_parquet
 from pipelines.store.files import Folder, folder
 
@@ -70,7 +70,9 @@ class Work:
         return folder(self.spill)
 
     def opened(self) -> tuple[Segments, Segments | None]:
-        return Segments(self.tonight), Segments(self.known) if self.known else None
+        """Tonight's rows, and the index's."""
+        tonight = Segments(self.tonight, "delete its folder, and the same command makes it again")
+        return tonight, Segments(self.known) if self.known else None
 
     @property
     def known_rows(self) -> int:
@@ -159,11 +161,12 @@ def _sketched(
 
 
 def _proposed(work: Work, band: int, first: int) -> int:
-    """(2) Buckets of some keys, parted by their lowest row; bytes read of the index."""
+    """(2) Buckets of some keys, parted by a hash of their lowest row; bytes read of the index."""
     tonight, known = work.opened()
     buckets = proposed_buckets(tonight, known, band, first, min(SLICES, first + work.slices)).distinct()
     lowest = buckets.members[buckets.bounds[:-1]]
-    owner = lowest * work.groups // max(1, work.known_rows + work.rows)
+    # Of any row as of any other: rows of the index, and tonight's first ones, are the lowest of many.
+    owner = (mixed(lowest) % np.uint64(work.groups)).astype(np.int64)
     # Complemented where a bucket begins.
     marked = buckets.members.copy()
     marked[buckets.bounds[:-1]] = ~lowest

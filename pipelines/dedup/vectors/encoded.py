@@ -38,7 +38,7 @@ def places(encoded: Encoded, ids: pa.Array) -> list[Ints]:
     if not names:
         return []
     # All at once: what looks an id up is made anew with every call.
-    found = pc.fill_null(pc.index_in(pa.chunked_array(names, pa.string()), value_set=ids), -1)
+    found = pc.fill_null(pc.index_in(pa.chunked_array(names, pa.string()).cast(pa.large_string()), value_set=ids), -1)
     every = found.to_numpy().astype(np.int64)
     ends = np.cumsum([len(name) for name in names])
     here = np.flatnonzero(every >= 0)

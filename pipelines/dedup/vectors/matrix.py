@@ -9,9 +9,9 @@ import os
 import tempfile
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
+from pipelines.dedup import memory
 from pipelines.errors import UserError
 
 Floats = NDArray[np.float32]
@@ -29,7 +29,7 @@ def zeros(rows: int, dimensions: int) -> Floats:
         UserError: the file has no room either.
     """
     size = rows * dimensions * 4
-    free = psutil.virtual_memory().available
+    free = memory.free()
     if size * BESIDE <= SHARE * free:
         return np.zeros((rows, dimensions), np.float32)
     with tempfile.TemporaryFile(prefix="nightmill-vectors-") as file:

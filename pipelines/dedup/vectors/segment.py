@@ -57,7 +57,7 @@ def write(place: Folder, kept: Iterable[Kept]) -> list[tuple[str, int, str]]:
     for ids, ranks, vectors in _cut(kept):
         name = f"part-{len(parts):04d}"
         parts.append((name, len(ids), _write(place.sub(name), ids, ranks, vectors)))
-    return parts or [("part-0000", 0, _write(place.sub("part-0000"), pa.array([], pa.string()), *_NOTHING))]
+    return parts or [("part-0000", 0, _write(place.sub("part-0000"), pa.array([], pa.large_string()), *_NOTHING))]
 
 
 def read(place: Folder, part: Named) -> Part:

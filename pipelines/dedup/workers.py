@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import psutil
+from pipelines.dedup import memory
 
 #: Share of the memory that is free which deciding may take.
 _SHARE = 0.5
@@ -44,10 +44,13 @@ class Threads:
     @staticmethod
     def here(memory_gib: float | None = None) -> Threads:
         """All of them, with the memory that was asked for, or half of what is free."""
-        memory = _SHARE * psutil.virtual_memory().available if memory_gib is None else memory_gib * 2**30
-        return Threads(memory, len(os.sched_getaffinity(0)))
+        most = _SHARE * memory.free() if memory_gib is None else memory_gib * 2**30
+        return Threads(most, len(os.sched_getaffinity(0)))
 
     def each(self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
-        with ThreadPoolExecutor(self.per_node) as pool:
+        pool = ThreadPoolExecutor(self.per_node)
+        try:
             for done in as_completed([pool.submit(function, *task) for task in tasks]):
                 yield done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # one that fails ends those that wait
