@@ -89,7 +89,7 @@ def main() -> None:
         by_words, by_meaning = similarities(texts, x, y)
         for label, likeness in (("MinHash", [by_words]), ("embedding", [by_meaning]), ("both", [by_words, by_meaning])):
             precision, recall = curve(likeness, gold)
-            axis.plot(recall, precision, label=label)
+            axis.plot(recall, precision, label=label, linestyle="--" if label == "both" else "-")
             at = int(np.argmin(np.abs(THRESHOLDS - 0.9)))
             axis.plot(recall[at], precision[at], "o", color=axis.lines[-1].get_color())
             share = f"precision {precision[at]:.3f}, recall {recall[at]:.3f}"
@@ -97,7 +97,7 @@ def main() -> None:
         axis.set(title=name, xlabel="recall", xlim=(0, 1.02), ylim=(0, 1.02))
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("precision")
-    axes[0].legend(title="dot: threshold 0.9")
+    axes[0].legend(title="dot: threshold 0.9", loc="lower left")
     figure.tight_layout()
     figure.savefig(OUT, dpi=120)
     print(f"wrote {OUT}")
