@@ -7,7 +7,7 @@ before wrote, in files that every node reads:
 2. a band and some slices of its keys to buckets;
 3. buckets, each to whom its lowest row belongs, to verified edges;
 4. edges to the component of each row (in one process while it can hold them), and parted by it;
-5. components to decisions, and those parted by row.
+5. components to decisions, in order of row.
 
 A segment that is whole is not made again after a kill.
 """
@@ -17,13 +17,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipelines.dedup.found import Source
+from pipelines.dedup.found import ROW_REMOVED, Source
 from pipelines.dedup.lsh.buckets import Buckets, proposed_buckets
 from pipelines.dedup.lsh.compared import Compared
 from pipelines.dedup.lsh.comparison import Comparison
@@ -35,7 +37,8 @@ from pipelines.dedup.lsh.segment import write_segment
 from pipelines.dedup.lsh.segments import Segments
 from pipelines.dedup.lsh.tonight import SLICES
 from pipelines.dedup.workers import Workers
-from pipelines.store.commit import checksum, read_sealed, to_parquet
+from pipelines.store.commit import checksum, to_parquet
+from pipelines.store.dataset import named
 from pipelines.store.files import Folder, folder
 
 Ints = NDArray[np.int64]
@@ -44,6 +47,8 @@ Ints = NDArray[np.int64]
 _KEY_BYTES, _EDGE_BYTES, _GONE_BYTES = 64, 64, 512
 #: Of the memory of a task, the share that its input may take.
 _INPUT = 0.4
+#: Shares that a step is cut into at most, however little memory is allowed.
+_MOST = 4096
 
 
 @dataclass(frozen=True)
@@ -94,9 +99,16 @@ class Blocks:
         self._work = work
 
     def __iter__(self) -> Iterator[pa.Table]:
-        for block in range(self._work.blocks):
-            names = [f"removed-{group}-{block}" for group in range(self._work.groups)]
-            tables = [read_sealed(self._work.place, name).replace_schema_metadata(None) for name in names]
+        work = self._work
+        bounds = [work.rows * block // work.blocks for block in range(work.blocks + 1)]
+        for low, high in pairwise(bounds):
+            tables = [ROW_REMOVED.empty_table()]
+            for group in range(work.groups):
+                name = f"removed-{group}"
+                with named(f"{work.place.url}/{name}"), work.place.open(name) as file:
+                    rows = [("row", ">=", low), ("row", "<", high)]
+                    table = pq.read_table(file, filters=rows, page_checksum_verification=True)
+                tables.append(table.replace_schema_metadata(None))
             yield pa.concat_tables(tables)
 
 
@@ -119,8 +131,8 @@ def decide_spread(
     work = replace(
         work,
         slices=max(1, min(SLICES, int(SLICES * task / max(1, _KEY_BYTES * (work.rows + work.known_rows))))),
-        groups=1 if work.rows < shares else shares,
-        blocks=max(1, int(_GONE_BYTES * work.rows / (workers.memory * _INPUT))),
+        groups=1 if work.rows < shares else min(_MOST, shares),
+        blocks=max(1, min(_MOST, int(_GONE_BYTES * work.rows / (workers.memory * _INPUT)))),
     )
     read = sum(workers.each(_proposed, [(work, *one) for one in work.bands()]))
     joined = list(workers.each(_joined, [(work, group) for group in range(work.groups)]))
@@ -223,10 +235,7 @@ def _settled(work: Work, group: int) -> tuple[int, int, int, int, int]:
     decided = ranked.decided(np.unique(np.sort(edges, axis=1), axis=0), work.comparison)
     numbers = ranked.numbers[decided.gone] - work.known_rows
     table = ranked.removed(decided, numbers)
-    owner = numbers * work.blocks // max(1, work.rows)
-    for block in range(work.blocks):
-        content = to_parquet(table.filter(pa.array(owner == block)))
-        work.place.replace(f"removed-{group}-{block}", content)
+    work.place.replace(f"removed-{group}", to_parquet(table))
     clusters = len(np.unique(decided.keeper))
     theirs = int((decided.keeper < ranked.given).sum())
     return len(numbers), clusters, decided.compared, theirs, known.bytes_read if known is not None else 0
