@@ -29,6 +29,7 @@ def command(argv: Sequence[str] | None = None) -> NoReturn:
     Threads of Arrow, vLLM or torch may still let go of Python objects while the interpreter takes itself down, which
     aborts a command that had done its work; so the process ends right after its exit handlers.
     """
+    _open_streams()
     code = main(argv)
     atexit._run_exitfuncs()
     logging.shutdown()
@@ -36,6 +37,16 @@ def command(argv: Sequence[str] | None = None) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(code)
+
+
+def _open_streams() -> None:
+    """Stdin, stdout and stderr that the shell closed lead nowhere: what is opened next would take their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(number, "r" if name == "stdin" else "w", closefd=False))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

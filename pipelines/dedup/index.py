@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.errors import UserError
+from pipelines.errors import Damaged, UserError
 from pipelines.rows import digest
 from pipelines.store.files import Folder, folder
 from pipelines.store.record import parsed, record
 
 #: What an index can be of; each has a folder in it.
 KINDS = ("minhash", "embedding")
+#: File in a run's folder of segments: the number of the version that named it first.
+_IN = "version"
 _VERSION = re.compile(r"^version-(\d{5,})\.json$")
 
 
@@ -52,6 +55,7 @@ class Index:
         self.place = place = top.sub(kind)
         self._number, self._settings = _newest(place), dict(settings)
         self._every: list[Named] = []
+        _refuse_lost(place, self._number)
         if self._number:
             name = _version(self._number)
             content = parsed(f"{place.url}/{name}", place.read(name))
@@ -88,6 +92,7 @@ class Index:
             raise UserError(
                 f"dedup.against={self.place.url}: another run changed the index meanwhile; run the same command again"
             )
+        self.place.sub(name).replace(_IN, str(self._number + 1).encode())
         named = {one.name.partition("/")[0] for one in segments}
         for orphan in self.place.folders():
             if orphan.startswith("segment-") and orphan not in named:
@@ -117,6 +122,15 @@ def _refuse_strangers(place: Folder, known: tuple[str, ...]) -> None:
     strangers = [name for name in (*place.names(), *place.folders()) if not name.startswith(known)]
     if strangers:
         raise UserError(f"dedup.against={place.url}: the folder holds {strangers[0]}, which is no index's")
+
+
+def _refuse_lost(place: Folder, newest: int) -> None:
+    """Damaged where a segment was named by a version after the newest one that is there."""
+    for name in place.folders():
+        with suppress(FileNotFoundError):
+            number = int(place.sub(name).read(_IN))
+            if number > newest:
+                raise Damaged(f"{place.url}/{_version(number)} is missing; put it back, or start another index")
 
 
 def _name(run: str, state: str) -> str:

@@ -109,7 +109,7 @@ def scores_of(table: pa.Table, text_column: str, keep: str, score_column: str | 
     if score_column not in table.column_names:
         raise UserError(f"dedup.score_column={score_column}: no such column")
     try:
-        values: NDArray[np.float64] = table[score_column].cast(pa.float64()).to_numpy()
+        values: NDArray[np.float64] = table[score_column].cast(pa.float64(), safe=False).to_numpy()
     except pa.ArrowInvalid as error:
         raise UserError(f"dedup.score_column={score_column}: {error}; numbers are needed") from error
     return values

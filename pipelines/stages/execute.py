@@ -139,7 +139,11 @@ def decide_stage(
         taken = inspect.signature(decide).parameters
         found = decide(source, **{name: value for name, value in offered.items() if name in taken})
         ledger = write_decisions(target, source, plan.shards, found.blocks, found.stats)
-    target.sub(SPILL).clear()
+    # Its own, and what other settings or an earlier generation left when they were given up.
+    stages = folder(target_url.rstrip("/").rpartition("/")[0])
+    for name in stages.folders():
+        if name.partition("-")[2].startswith(f"{stage.name}-"):
+            stages.sub(name).sub(SPILL).clear()
     return canonical(ledger)
 
 

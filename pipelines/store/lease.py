@@ -52,8 +52,11 @@ class Owner:
         if self.boot != _boot_id():
             return True
         try:
-            # 2 s: create_time is derived from the boot time, which moves when the clock is set.
-            return bool(abs(psutil.Process(self.pid).create_time() - self.started) > 2.0)
+            process = psutil.Process(self.pid)
+            # 2 s: create_time is derived from the boot time, which moves when the clock is set. A zombie is dead, whether or
+            # not its parent ever asks after it.
+            another = abs(process.create_time() - self.started) > 2.0
+            return bool(another or process.status() == psutil.STATUS_ZOMBIE)
         except psutil.NoSuchProcess:
             return True
 

@@ -41,7 +41,8 @@ QUICK = [Phase.explicit, Phase.reuse, Phase.generate]
 )
 def test_files_and_memory_decide_alike(rows, seed, clusters, verify, keep) -> None:
     rng = random.Random(seed)
-    source = rows(some(rng, 300))
+    ids = rng.sample([f"{i:06d}" for i in range(300)], 300)  # they do not rise with the rows
+    source = rows(some(rng, 300), ids)
     scores = [rng.choice([None, float("nan"), 1.0, 2.0, 3.0]) for _ in range(300)]
     source.table = source.table.append_column("score", pa.array(scores, pa.float64()))
     how = {**KNOBS, "clusters": clusters, "verify": verify, "keep": keep, "score_column": "score"}
@@ -77,7 +78,8 @@ def test_files_and_memory_are_held_against_an_index_alike(rows, tmp_path, cluste
 
 
 def test_decisions_come_in_blocks_of_rows_in_order(rows, tmp_path) -> None:
-    source = rows(some(random.Random(3), 300))
+    rng = random.Random(3)
+    source = rows(some(rng, 300), rng.sample([f"{i:06d}" for i in range(300)], 300))
     found = minhash.find(source, **KNOBS, workers=Threads(LITTLE / 4, 2), spill=str(tmp_path))
     assert (tmp_path / "small-1-0").exists()  # no process was let hold all edges
     blocks = list(found.blocks)

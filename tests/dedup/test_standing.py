@@ -154,6 +154,15 @@ def test_of_two_writers_one_is_refused(rows, tmp_path) -> None:
         second.add("tuesday", "x", lambda place: [("00000", 1, "seal")])
 
 
+def test_an_index_that_lost_its_newest_version_is_refused(rows, tmp_path) -> None:
+    go(rows, ["a b c"], "monday", tmp_path / "i")
+    go(rows, ["d e f"], "tuesday", tmp_path / "i", 100)
+    (tmp_path / "i" / "minhash" / "version-00002.json").unlink()
+    with pytest.raises(Damaged, match=r"version-00002.json is missing"):
+        minhash.find(night(rows, ["a b c"], "wednesday", 200), against=str(tmp_path / "i"), **KNOBS)
+    assert len(list((tmp_path / "i" / "minhash").glob("segment-*"))) == 2
+
+
 def test_what_no_version_names_any_more_is_deleted(rows, tmp_path) -> None:
     index = tmp_path / "i" / "minhash"
     go(rows, ["a b c", "d e f"], "monday", tmp_path / "i")

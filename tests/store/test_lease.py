@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import psutil
 import pytest
 
 from pipelines.errors import RunStopped, UserError
@@ -25,6 +26,11 @@ def test_another_machine_or_container_of_the_same_name_is_not_judged_from_here()
     """Its process numbers mean nothing here: only its heartbeat tells."""
     assert replace(Owner.me(), machine="another", pid=2**22).dead() is None
     assert replace(Owner.me(), pid=2**22).dead() is True
+    with subprocess.Popen(["true"]) as child:  # not asked after until the end of the block
+        started = psutil.Process(child.pid).create_time()
+        while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
+            pass
+        assert replace(Owner.me(), pid=child.pid, started=started).dead() is True
 
 
 def test_a_living_driver_is_respected_by_name(tmp_path):
