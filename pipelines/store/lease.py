@@ -53,9 +53,9 @@ class Owner:
             return True
         try:
             process = psutil.Process(self.pid)
-            # 2 s: create_time is derived from the boot time, which moves when the clock is set. A zombie is dead, whether or
-            # not its parent ever asks after it.
+            # 2 s: create_time is derived from the boot time, which moves when the clock is set.
             another = abs(process.create_time() - self.started) > 2.0
+            # A zombie is dead; its parent may never ask after it.
             return bool(another or process.status() == psutil.STATUS_ZOMBIE)
         except psutil.NoSuchProcess:
             return True
