@@ -70,6 +70,15 @@ class Texts:
     def __init__(self, texts: list[str]) -> None:
         self.table = pa.table({"id": [f"{i:06d}" for i in range(len(texts))], "text": texts})
 
+    origin = "memory"
+
+    @property
+    def rows(self) -> int:
+        return len(self.table)
+
+    def cut(self, rows: int) -> list["Texts"]:
+        return [self]
+
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
         yield self.table.select(columns)
 
