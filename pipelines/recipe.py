@@ -12,7 +12,7 @@ from typing import Any
 
 from pipelines.errors import UserError
 from pipelines.rows import digest
-from pipelines.stages.stage import Stage
+from pipelines.stages.stage import Stage, enabled
 
 #: Kinds of stage and the key of a stage's node that makes it one.
 KINDS = {"flow": "flow", "filters": "filter", "dedup": "dedup"}
@@ -27,9 +27,7 @@ def stages_of(config: Mapping[str, Any], manifest_fingerprint: str) -> list[Stag
     """The stages of a composed configuration, seeds first; stages with ``enabled: false`` are left out."""
     seeds = {"manifest": manifest_fingerprint}
     stages = [Stage(0, "seeds", "seeds", {}, seeds, digest("seeds", seeds))]
-    for name, node in config["recipe"]["stages"].items():
-        if not node.get("enabled", True):
-            continue
+    for name, node in enabled(config["recipe"]).items():
         kind = _kind(name, node)
         identity = {"settings": digest(_what_the_data_is(kind, node))}
         if kind == "flow":

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "pipelines"
 
 #: From the ground up. A module imports from its own part of the house and from the floors below it.
 FLOORS = (
-    {"errors", "rows", "kernels"},
+    {"errors", "rows", "kernels", "buffers"},
     {"settings", "prompts"},
     {"engine", "store"},
     {"flows", "filters"},

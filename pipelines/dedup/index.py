@@ -57,16 +57,18 @@ class Index:
         self._every: list[Named] = []
         _refuse_lost(place, self._number)
         if self._number:
-            name = _version(self._number)
-            content = parsed(f"{place.url}/{name}", place.read(name))
-            _refuse_others(place, content["settings"], self._settings)
-            self._every = [Named(**one) for one in content["segments"]]
+            settings_then, self._every = _read(place, self._number)
+            _refuse_others(place, settings_then, self._settings)
         else:
             # A segment without a version is what an update left that broke off.
             _refuse_strangers(place, ("segment-",))
         # A run that is in the index already, and decides again, is held against what came before it, as it was then.
         runs = [one.run for one in self._every]
         self.counted = tuple(self._every[: runs.index(leave_out)] if leave_out in runs else self._every)
+
+    def located(self) -> tuple[tuple[str, int, str], ...]:
+        """Where each segment that counts is, its rows and its checksum."""
+        return tuple((self.place.sub(one.name).url, one.rows, one.seal) for one in self.counted)
 
     def has(self, run: str, state: str) -> bool:
         """Whether the rows of a run, as they were in ``state``, are in the index."""
@@ -107,9 +109,8 @@ def outdated(against: str, kind: str, run: str, known: Collection[str]) -> bool:
     place = home(against).sub(kind)
     if not (number := _newest(place)):
         return False
-    name = _version(number)
-    segments = parsed(f"{place.url}/{name}", place.read(name))["segments"]
-    return all(one["run"] != run for one in segments) and any(one["name"] not in known for one in segments)
+    _, segments = _read(place, number)
+    return all(one.run != run for one in segments) and any(one.name not in known for one in segments)
 
 
 def home(against: str) -> Folder:
@@ -145,6 +146,13 @@ def _refuse_others(place: Folder, theirs: Mapping[str, Any], ours: Mapping[str, 
             + "\n  ".join(other)
             + "\nSet them as they were, or start another index"
         )
+
+
+def _read(place: Folder, number: int) -> tuple[Mapping[str, Any], list[Named]]:
+    """What a version says: the settings, and the segments that count."""
+    name = _version(number)
+    content = parsed(f"{place.url}/{name}", place.read(name))
+    return content["settings"], [Named(**one) for one in content["segments"]]
 
 
 def _version(number: int) -> str:

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from pipelines.dedup.earlier import earlier
 from pipelines.dedup.found import Found, Source
-from pipelines.dedup.index import Index, home
+from pipelines.dedup.index import Index
 from pipelines.dedup.lsh.buckets import Buckets, proposed_buckets
 from pipelines.dedup.lsh.compared import Compared
 from pipelines.dedup.lsh.comparison import Comparison, proposed, signatures
@@ -97,7 +97,8 @@ def find(
         threshold, num_permutations, bands, ngram, unit, normalise, hash, scheme, verify, clusters, keep
     )
     hands: Workers = workers or Threads.here(memory_gib)
-    known = _known(against, comparison, dataset.origin, text_column, memory_gib) if against else ()
+    index = _index(against, comparison, dataset.origin, text_column, memory_gib) if against else None
+    known = index.located() if index is not None else ()
     try:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             most = hands.memory if hands.nodes == 1 else 0.0
@@ -121,14 +122,13 @@ def find(
         "in_memory": scanned is not None,
         "estimated_gib": round(row_bytes * dataset.rows / 2**30, 3),
     }
-    if against:
-        rows = sum(rows for _, rows, _ in known)
+    if index is not None:
         stats["against"] = {
             "kind": "minhash",
-            "rows": rows,
+            "rows": sum(one.rows for one in index.counted),
             "removed": theirs["against_removed"],
             "bytes_read": theirs["bytes_read"],
-            "segments": [url.removeprefix(f"{home(against).sub('minhash').url}/") for url, _, _ in known],
+            "segments": [one.name for one in index.counted],
         }
     return Found(blocks, stats)
 
@@ -237,13 +237,10 @@ def _rows_at_once(
     return SEGMENT_ROWS
 
 
-def _known(
-    against: str, comparison: Comparison, run: str, text_column: str, memory_gib: float | None
-) -> tuple[tuple[str, int, str], ...]:
-    """Segments of the index that ``run`` is held against; that of an earlier run has what is in its ``data/`` now."""
+def _index(against: str, comparison: Comparison, run: str, text_column: str, memory_gib: float | None) -> Index:
+    """The index as ``run`` is held against it; that of an earlier run has what is in its ``data/`` now."""
     settings = comparison.index_settings()
     if (before := earlier(against, run)) is not None:
         index = Index(against, "minhash", settings, before.run)
         _add(index, before.kept, before.run, before.state, text_column, comparison, memory_gib)
-    index = Index(against, "minhash", settings, run)
-    return tuple((index.place.sub(one.name).url, one.rows, one.seal) for one in index.counted)
+    return Index(against, "minhash", settings, run)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.dedup.lsh.shingles import bytes_of
+from pipelines.buffers import bytes_of
 from pipelines.errors import UserError
 
 KEEP = ("first", "longest", "highest")

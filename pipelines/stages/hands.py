@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from pipelines.dedup.workers import Workers
 from pipelines.stages.alone import Alone
 from pipelines.stages.delivery import Delivery
-from pipelines.stages.stage import Job, Stage, beside
+from pipelines.stages.stage import Job, Stage, beside, enabled
 from pipelines.store.dataset import Shard
 
 
@@ -62,7 +62,7 @@ def hands_of(config: Mapping[str, Any], say: Callable[[str], None]) -> Iterator[
 
     A process beside the driver, unless a model or an encoder is asked or a cluster is named.
     """
-    nodes = [node for node in config["recipe"]["stages"].values() if node.get("enabled", True)]
+    nodes = enabled(config["recipe"]).values()
     asks = any("flow" in node for node in nodes)
     encodes = any("dedup" in node and beside(node["dedup"], "vectors") for node in nodes)
     hands: Hands

@@ -59,6 +59,11 @@ class Job:
     threads: int = 1
 
 
+def enabled(recipe: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The nodes of a recipe's stages by name, without those that are switched off."""
+    return {name: node for name, node in recipe["stages"].items() if node.get("enabled", True)}
+
+
 def bind(node: Mapping[str, Any]) -> Callable[..., Any]:
     """The function a node's ``_target_`` names, with the node's other keys as its keyword arguments."""
     return partial(named(node["_target_"]), **_knobs(node))

@@ -15,8 +15,8 @@ from hashlib import blake2b
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from pipelines.buffers import bytes_of
 from pipelines.errors import UserError
 from pipelines.rows import PROVENANCE, RESERVED, VERDICT, beside, digest
 from pipelines.store.inputs.formats import FORMATS
@@ -184,7 +184,7 @@ def _given_ids(manifest: Manifest, table: pa.Table, seen: Occurrences, start: in
     given = _strings(table[manifest.id_column]).combine_chunks()
     lacking = _blank(pa.chunked_array([given]))
     present = np.flatnonzero(~lacking.to_numpy(zero_copy_only=False))
-    keys: Keys = text_hashes(*_bytes_of(given.take(pa.array(present))))
+    keys: Keys = text_hashes(*bytes_of(given.take(pa.array(present))))
     for place in np.flatnonzero(seen.number(keys)):
         _require_new(manifest, given[int(present[place])].as_py(), start + int(present[place]))
     if len(present) == len(given):
@@ -210,13 +210,6 @@ def _require_new(manifest: Manifest, value: str, row: int) -> None:
 
 def _strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column if pa.types.is_string(column.type) else valid_utf8(as_type(column, pa.string()))
-
-
-def _bytes_of(texts: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The bytes of strings without nulls, after one another, and where each begins and ends."""
-    _, offsets, data = texts.buffers()
-    bounds = np.frombuffer(offsets, np.int32, len(texts) + 1, texts.offset * 4).astype(np.int64)
-    return np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8), bounds
 
 
 def _raw(texts: pa.Array | pa.ChunkedArray) -> list[bytes]:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from importlib import metadata
 from importlib.util import find_spec
@@ -25,7 +25,7 @@ from pipelines import settings
 from pipelines.engine.resources import GIB, memory_problem, place
 from pipelines.engine.weights import PACKAGED, PREFIX, resolve
 from pipelines.errors import RunStopped, UserError
-from pipelines.stages.stage import beside
+from pipelines.stages.stage import beside, enabled
 from pipelines.verbs.check import Check, checks_of_places
 from pipelines.verbs.known_bad import KNOWN_BAD
 
@@ -42,11 +42,12 @@ _SERVER_TIMEOUT_S = 10
 
 def doctor(config: Mapping[str, Any]) -> dict[str, Any]:
     """Look at everything that the composed ``config`` needs: ``{ok, checks: [{name, ok, seen, fix}]}``."""
-    asks = config["recipe"] is None or any("flow" in node for node in _nodes(config))
+    nodes = enabled(config["recipe"] or {"stages": {}}).values()
+    asks = config["recipe"] is None or any("flow" in node for node in nodes)
     kind = config["engine"]["kind"] if asks else "simulated"
     engine = _engine(config) if asks else ()
     encoder = _encoder(config) if config["dedup"]["embedding"]["enabled"] else ()
-    checks = [*_versions(config, kind), *engine, *encoder, *_indexes(config), *checks_of_places(config)]
+    checks = [*_versions(config, kind), *engine, *encoder, *_indexes(config, nodes), *checks_of_places(config)]
     return {"ok": all(check.ok for check in checks), "checks": [asdict(check) for check in checks]}
 
 
@@ -60,11 +61,6 @@ def render(result: Mapping[str, Any]) -> Any:
         mark = Text("ok", "green") if check["ok"] else Text("no", "bold red")
         table.add_row(mark, check["name"], Text(check["seen"]), Text(check["fix"]))
     return table
-
-
-def _nodes(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The stages of the recipe that are enabled."""
-    return [node for node in (config["recipe"] or {"stages": {}})["stages"].values() if node.get("enabled", True)]
 
 
 def _versions(config: Mapping[str, Any], kind: str) -> Iterator[Check]:
@@ -175,10 +171,10 @@ def _weights(setting: str, weights: str, revision: str | None = None) -> Check:
     return Check(setting, True, f"{weights} on the hub")
 
 
-def _indexes(config: Mapping[str, Any]) -> Iterator[Check]:
+def _indexes(config: Mapping[str, Any], nodes: Iterable[Mapping[str, Any]]) -> Iterator[Check]:
     """Whether the standing index takes this run."""
     against = config["dedup"]["against"]
-    refusals = [beside(node["dedup"], "refuse") for node in _nodes(config) if "dedup" in node]
+    refusals = [beside(node["dedup"], "refuse") for node in nodes if "dedup" in node]
     if against is None or not refusals:
         return
     try:

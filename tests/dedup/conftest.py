@@ -36,6 +36,17 @@ def rows(texts: Sequence[str | None], ids: Sequence[str] | None = None) -> Rows:
     return Rows(pa.table({"id": pa.array(named, pa.string()), "text": pa.array(texts, pa.string())}))
 
 
+@pytest.fixture(scope="session")
+def flipped():
+    """A file's content with a bit in its middle turned over."""
+
+    def made(content: bytes) -> bytes:
+        middle = len(content) // 2
+        return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+    return made
+
+
 @pytest.fixture(name="rows", scope="session")
 def rows_fixture():
     return rows

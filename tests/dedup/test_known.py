@@ -153,13 +153,11 @@ def test_an_index_of_another_encoder_is_refused(rows, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("file", ["vectors.bin", "ranks.bin", "cells.bin", "ids.bin", "rows.bin", "head.json"])
-def test_a_damaged_file_is_named(rows, tmp_path, file) -> None:
+def test_a_damaged_file_is_named(rows, tmp_path, file, flipped) -> None:
     go(rows, ["a b c"], "monday", tmp_path / "i")
     [path] = (tmp_path / "i").rglob(file)
     content = path.read_bytes()
-    middle = len(content) // 2
-    flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
-    for harm in (lambda: path.write_bytes(flipped), lambda: path.write_bytes(content[:-2]), path.unlink):
+    for harm in (lambda: path.write_bytes(flipped(content)), lambda: path.write_bytes(content[:-2]), path.unlink):
         harm()
         with pytest.raises(Damaged, match=f"{path.parent.name}/(ids|rows|{path.stem})\\."):
             embeddings.find(night(rows, ["a b c"], "tuesday"), against=str(tmp_path / "i"), **KNOBS)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines.dedup import minhash
 from pipelines.dedup.found import ROW_REMOVED
-from pipelines.dedup.lsh.components import found_labels, labelled, labels_at_once
+from pipelines.dedup.lsh.components import components, found_labels, labelled
 from pipelines.dedup.lsh.exchange import put
 from pipelines.dedup.workers import Threads
 from pipelines.errors import Damaged
@@ -149,10 +149,11 @@ def _same_components(tmp_path_factory, edges, parts) -> None:
     every = np.array(edges, np.int64).reshape(-1, 2)
     for number in range(3):
         put(place, f"edges-in-{number}", [every[number::3].ravel()])
-    files = labelled(place, [f"edges-in-{number}" for number in range(3)], parts, Threads(1e9, 1))
+    files, _ = labelled(place, [f"edges-in-{number}" for number in range(3)], parts, Threads(1e9, 1))
     found: dict[int, int] = {}
     for part in range(parts):
         nodes, lowest = found_labels(place, files, part)
         found.update(zip(nodes.tolist(), lowest.tolist(), strict=True))
-    nodes, lowest = labels_at_once(every)
+    nodes, _, places = components(every)
+    lowest = nodes[places]
     assert found == {n: low for n, low in zip(nodes.tolist(), lowest.tolist(), strict=True) if n != low}

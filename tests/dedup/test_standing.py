@@ -117,12 +117,10 @@ def test_a_folder_of_other_things_is_no_index(rows, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("file", ["head.bin", "band-00.bin", "sets.bin", "ids.bin", "rows.bin", "version-00001.json"])
-def test_a_damaged_file_is_named(rows, tmp_path, file) -> None:
+def test_a_damaged_file_is_named(rows, tmp_path, file, flipped) -> None:
     go(rows, ["a b c"], "monday", tmp_path / "i")
     [path] = (tmp_path / "i").rglob(file)
-    content = path.read_bytes()
-    middle = len(content) // 2
-    path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    path.write_bytes(flipped(path.read_bytes()))
     with pytest.raises(Damaged, match=path.parent.name if file != "version-00001.json" else path.name):
         minhash.find(night(rows, ["a b c"], "tuesday"), against=str(tmp_path / "i"), **KNOBS)
 

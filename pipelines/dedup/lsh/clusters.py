@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import breadth_first_order, connected_components
+from scipy.sparse.csgraph import breadth_first_order
 
 from pipelines.dedup.lsh.bands import Unsigned, agreement
+from pipelines.dedup.lsh.components import components, graph
 from pipelines.dedup.lsh.sets import similar, similar_at, unmatched
 from pipelines.kernels import I64, U64, ascending, bits_set, kernel, leaf
 
@@ -167,7 +167,7 @@ def buckets_of_rows(members: I64, bounds: I64, rows: int, most: int) -> NDArray[
 
 
 def keepers(rows: int, edges: I64) -> tuple[I64, I64]:
-    """Keeper and neighbour of every row, from the edges (pairs of rows, shape (edges, 2)) that join clusters.
+    """Keeper and neighbour of every row, from the edges that join clusters: pairs of rows, lower first, each once.
 
     Returns:
         The lowest row of each row's cluster, and the neighbour one edge nearer to it (shortest way). Both are the row
@@ -176,22 +176,12 @@ def keepers(rows: int, edges: I64) -> tuple[I64, I64]:
     keeper, via = np.arange(rows), np.arange(rows)
     if len(edges) == 0:
         return keeper, via
-    # Bands propose a pair again and again: each edge counts once, whoever found it.
-    packed = np.unique((edges[:, 0].astype(np.uint64) << np.uint64(32)) | edges[:, 1].astype(np.uint64))
-    ends = np.stack([packed >> np.uint64(32), packed & np.uint64(0xFFFFFFFF)], axis=1).astype(np.int64)
-    members, places = np.unique(ends, return_inverse=True)
-    top = len(members)
-    x, y = places.reshape(-1, 2).T
-    _, label = connected_components(_graph(x, y, top), directed=False)
-    _, lowest = np.unique(label, return_index=True)
+    nodes, ends, lowest = components(edges)
+    top, roots = len(nodes), np.unique(lowest)
     # One walk reaches all: an extra node is joined to every keeper, and a row's predecessor is its neighbour.
-    joined = _graph(np.append(x, np.full(len(lowest), top)), np.append(y, lowest), top + 1)
-    _, before = breadth_first_order(joined, top, directed=False)
-    before[lowest] = lowest
-    keeper[members] = members[lowest[label]]
-    via[members] = members[before[:top]]
+    from_top = np.stack([np.full(len(roots), top), roots], axis=1)
+    _, before = breadth_first_order(graph(np.concatenate([ends, from_top]), top + 1), top, directed=False)
+    before[roots] = roots
+    keeper[nodes] = nodes[lowest]
+    via[nodes] = nodes[before[:top]]
     return keeper, via
-
-
-def _graph(x: I64, y: I64, nodes: int) -> csr_array:
-    return csr_array((np.ones(len(x), np.int8), (x, y)), shape=(nodes, nodes))

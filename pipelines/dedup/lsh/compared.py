@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipelines.dedup.lsh.buckets import Buckets
 from pipelines.dedup.lsh.comparison import Comparison, Keys
-from pipelines.dedup.lsh.shingles import ShingleSets
+from pipelines.dedup.lsh.shingles import NO_SETS, ShingleSets
 from pipelines.dedup.lsh.tonight import Known, Tonight
 
 Ints = NDArray[np.int64]
@@ -60,14 +60,14 @@ class Compared:
         sizes = np.concatenate([np.zeros(0, np.int64), *(one.sizes for one in sets)])
         marked = np.concatenate([np.zeros(0, np.uint64), *pool.map(lambda one: marks(*one), sets)])
         signed = [one for one in pool.map(comparison.sketches, sets) if len(one)]
-        sketches = np.concatenate(signed)[order] if signed else comparison.sketches(_NONE)
+        sketches = np.concatenate(signed)[order] if signed else comparison.sketches(NO_SETS)
         return Compared(numbers[order], given, addresses[order], sizes[order], marked[order], sketches, sets)
 
     def edges(self, buckets: Buckets, comparison: Comparison, pool: ThreadPoolExecutor) -> tuple[Ints, int]:
         """Verified edges that join the rows of each bucket, as pairs of numbers, each once; and pairs compared."""
         from pipelines.dedup.lsh.clusters import bucket_edges
 
-        members = self._places(buckets.members)
+        members = looked_up(self.numbers, buckets.members)
         # In shares of about as many rows; a bucket is never cut.
         shares = np.linspace(0, len(members), 4 * pool._max_workers + 1)
         cuts = np.unique(np.searchsorted(buckets.bounds, shares))
@@ -80,9 +80,6 @@ class Compared:
         ends = np.stack([packed >> np.uint64(32), packed & np.uint64(0xFFFFFFFF)], axis=1).astype(np.int64)
         return self.numbers[ends], sum(compared for _, compared in found)
 
-    def _places(self, numbers: Ints) -> Ints:
-        return looked_up(self.numbers, numbers)
-
 
 def looked_up(numbers: Ints, wanted: Ints) -> Ints:
     """Where each of the ``wanted`` stands in ``numbers`` (no repeats, in any order)."""
@@ -94,6 +91,3 @@ def looked_up(numbers: Ints, wanted: Ints) -> Ints:
         return found
     order = np.argsort(numbers)
     return order[np.searchsorted(numbers, wanted, sorter=order)]
-
-
-_NONE = ShingleSets(np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.int64))

@@ -8,6 +8,7 @@ edge then joins a node to the lowest of its component. Numbers of nodes only nam
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,37 +17,54 @@ from pipelines.dedup.lsh.exchange import get, parted, put
 from pipelines.dedup.workers import Workers
 from pipelines.store.files import Folder, folder
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
 Ints = NDArray[np.int64]
 
 
-def labels_at_once(edges: Ints) -> tuple[Ints, Ints]:
-    """The nodes of ``edges`` (shape (edges, 2)), ascending, and the lowest node of each one's component."""
-    from scipy.sparse import csr_array
+class Components(NamedTuple):
+    """The nodes of some edges, ascending; and as places among them the ends of each edge and each node's lowest."""
+
+    nodes: Ints
+    ends: Ints
+    lowest: Ints
+
+
+def components(edges: Ints) -> Components:
+    """The components of edges (shape (edges, 2)) that memory holds."""
     from scipy.sparse.csgraph import connected_components
 
     nodes, places = np.unique(edges, return_inverse=True)
+    ends = places.reshape(-1, 2)
     if not len(nodes):
-        return nodes, nodes
-    x, y = places.reshape(-1, 2).T
-    graph = csr_array((np.ones(len(x), np.int8), (x, y)), shape=(len(nodes), len(nodes)))
-    _, label = connected_components(graph, directed=False)
+        return Components(nodes, ends, nodes)
+    _, label = connected_components(graph(ends, len(nodes)), directed=False)
     _, lowest = np.unique(label, return_index=True)
-    return nodes, nodes[lowest[label]]
+    return Components(nodes, ends, lowest[label])
 
 
-def labelled(place: Folder, names: Sequence[str], parts: int, workers: Workers) -> list[str]:
-    """Files of (node, lowest of its component), parted by node modulo ``parts``; the lowest itself is not in them.
+def graph(ends: Ints, nodes: int) -> csr_array:
+    """Edges, each once, as scipy takes them."""
+    from scipy.sparse import csr_array
 
-    ``names`` are files of edges, flattened pairs in one section each.
+    return csr_array((np.ones(len(ends), np.int8), tuple(ends.T)), shape=(nodes, nodes))
+
+
+def labelled(place: Folder, names: Sequence[str], parts: int, workers: Workers) -> tuple[list[str], list[str]]:
+    """Files of (node, lowest of its component), without the lowest itself; and of the edges, both ways round.
+
+    All are parted by their first node modulo ``parts``. ``names`` are files of edges, flattened pairs in one section
+    each.
     """
     before: set[tuple[int, int, int]] = set()
-    files = _round(place, "both", list(names), 0, parts, workers)[0]
-    number = 0
+    both, _ = _round(place, "both", list(names), 0, parts, workers)
+    files, number = both, 0
     while True:
         files, _ = _round(place, f"large-{number}", files, 1, parts, workers)
         files, prints = _round(place, f"small-{number}", files, 2, parts, workers)
         if prints == before:
-            return files
+            return files, both
         before, number = prints, number + 1
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipelines.buffers import bytes_of
 from pipelines.dedup.found import Source
 from pipelines.dedup.lsh.comparison import Comparison, Keys
-from pipelines.dedup.lsh.shingles import ShingleSets, bytes_of
+from pipelines.dedup.lsh.shingles import ShingleSets
 from pipelines.dedup.lsh.tonight import SLICES, Candidates
 from pipelines.dedup.order import columns_read, refuse_repeats, scores_of
 from pipelines.filters.text import strings

@@ -4,7 +4,8 @@ A segment never changes once it is whole. Of n rows it has
 
 - ``band-00.bin ...``: the keys of one band in ascending order, in parts by their first bits: of each part its keys
   (8 bytes each), then their rows (4 bytes each). Read a part at a time, once.
-- ``head.bin``: keys and checksum of every part of every band. Its own checksum is the segment's.
+- ``head.bin``: how many bands, whether there are scores, and the keys and checksum of every part of every band. Its own
+  checksum is the segment's.
 - ``rows.bin``: for each row where its set and its id lie, how long they are, and a checksum over both (32 bytes).
 - ``sets.bin``, ``ids.bin``, ``scores.bin``: shingle hashes, ids, and what the keeper rule goes by, if anything. Only
   those of candidates are read.
@@ -20,9 +21,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipelines.buffers import bytes_of
 from pipelines.dedup.lsh.comparison import Keys
 from pipelines.dedup.lsh.scan import Scanned
-from pipelines.dedup.lsh.shingles import ShingleSets, bytes_of
+from pipelines.dedup.lsh.shingles import ShingleSets
 from pipelines.dedup.lsh.tonight import SLICES, Candidates
 from pipelines.errors import Damaged
 from pipelines.store.commit import checksum
@@ -55,7 +57,8 @@ class Segment:
             raw = place.read("head.bin")
         if checksum(raw) != seal:
             raise self._damaged("head.bin")
-        bands = int.from_bytes(raw[:8], "little")
+        bands, scored = np.frombuffer(raw, "<u4", 2).tolist()
+        self._scored = bool(scored)
         self._head = np.frombuffer(raw, HEAD, offset=8).reshape(bands, -1) if bands else np.zeros((0, 1), HEAD)
 
     def keys(self, band: int, first: int, last: int) -> tuple[Keys, NDArray[np.uint32], int]:
@@ -101,7 +104,7 @@ class Segment:
         if not np.array_equal(prints, table["print"]):
             raise Damaged(f"{self.place.url}: a row has not the checksum that rows.bin names; {self._mend}")
         scores = np.zeros(0)
-        if "scores.bin" in self.place.names():
+        if self._scored:
             scores = self._gathered("scores.bin", rows * 8, np.full(len(rows), 8, np.int64)).view("<f8")
         named_ = pa.LargeStringArray.from_buffers(len(rows), pa.py_buffer(bounds), pa.py_buffer(ids))
         read = table.nbytes + sets.nbytes + ids.nbytes + scores.nbytes
@@ -148,14 +151,15 @@ def write_segment(place: Folder, scanned: Scanned, pool: ThreadPoolExecutor) -> 
         "ids.bin": [text[bounds[0] : bounds[-1]] for text, bounds in ids],
         "rows.bin": [rows],
     }
-    if any(map(len, scanned.scores)):
+    scored = any(map(len, scanned.scores))
+    if scored:
         files["scores.bin"] = [one.astype("<f8", copy=False) for one in scanned.scores]
     for name, arrays in files.items():
         place.replace(name, b"".join(np.ascontiguousarray(one).view(np.uint8).data for one in arrays if len(one)))
     bands = len(scanned.band_keys[0]) if scanned.band_keys else 0
     parts = min(SLICES, 1 << max(0, (scanned.rows // PART_KEYS).bit_length()))
     heads = list(pool.map(lambda band: _write_band(place, band, scanned.band_keys, parts), range(bands)))
-    head = bands.to_bytes(8, "little") + b"".join(one.tobytes() for one in heads)
+    head = np.array([bands, scored], "<u4").tobytes() + b"".join(one.tobytes() for one in heads)
     place.replace("head.bin", head)
     return checksum(head)
 

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipelines.buffers import bytes_of
 from pipelines.dedup.lsh.comparison import Keys
 from pipelines.dedup.lsh.segment import Segment
-from pipelines.dedup.lsh.shingles import ShingleSets, bytes_of
+from pipelines.dedup.lsh.shingles import NO_SETS, ShingleSets
 from pipelines.dedup.lsh.tonight import SLICES, Candidates
 from pipelines.store.files import folder
 
@@ -68,7 +69,7 @@ class Segments:
 
     def fetched(self, rows: Ints) -> Candidates:
         """Some rows (ascending); nothing else of the segments is read."""
-        some = [Candidates(pa.array([], pa.large_string()), ShingleSets(*_NO_SETS), np.zeros(0))]
+        some = [Candidates(pa.array([], pa.large_string()), NO_SETS, np.zeros(0))]
         some += self._fetched(rows)
         sizes = np.concatenate([one.sets.sizes for one in some])
         hashes = np.concatenate([one.sets.hashes for one in some])
@@ -87,6 +88,3 @@ class Segments:
     def _count(self, read: int) -> None:
         with self._counting:
             self.bytes_read += read
-
-
-_NO_SETS = (np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.int64))

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipelines.buffers import bytes_of
 from pipelines.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ class ShingleSets(NamedTuple):
     sizes: Ints
 
 
+NO_SETS = ShingleSets(np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
 @dataclass(frozen=True)
 class Shingling:
     """How texts become sets.
@@ -87,14 +91,6 @@ class Shingling:
         text, bounds = bytes_of(normalised(texts, self.normalise))
         hashes, sizes = shingle_sets(text, bounds, self.ngram, self.unit == "character", self.hash == "sha1")
         return ShingleSets(hashes, np.cumsum(sizes) - sizes, sizes)
-
-
-def bytes_of(texts: pa.Array) -> tuple[NDArray[np.uint8], Ints]:
-    """The UTF-8 of texts, after one another, and where each begins and ends; a null is empty."""
-    texts = pc.fill_null(texts, "").cast(pa.large_string())
-    _, offsets, data = texts.buffers()
-    bounds = np.frombuffer(offsets, np.int64, len(texts) + 1, texts.offset * 8)
-    return np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8), bounds
 
 
 def normalised(texts: pa.Array, steps: Sequence[str]) -> pa.Array:

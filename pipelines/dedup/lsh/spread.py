@@ -29,7 +29,7 @@ from pipelines.dedup.found import ROW_REMOVED, Source
 from pipelines.dedup.lsh.buckets import Buckets, proposed_buckets
 from pipelines.dedup.lsh.compared import Compared
 from pipelines.dedup.lsh.comparison import Comparison
-from pipelines.dedup.lsh.components import found_labels, labelled, labels_at_once
+from pipelines.dedup.lsh.components import components, found_labels, labelled
 from pipelines.dedup.lsh.exchange import get, mixed, parted, put
 from pipelines.dedup.lsh.ranked import Ranked
 from pipelines.dedup.lsh.scan import scan
@@ -141,8 +141,8 @@ def decide_spread(
     if edges * _EDGE_BYTES <= workers.memory * _INPUT:
         _label_at_once(work, files)
     else:
-        labels = labelled(work.place, files, work.groups, workers)
-        list(workers.each(_label, [(work, labels, part) for part in range(work.groups)]))
+        labels, both = labelled(work.place, files, work.groups, workers)
+        list(workers.each(_label, [(work, labels, both, part) for part in range(work.groups)]))
     settled = list(workers.each(_settled, [(work, group) for group in range(work.groups)]))
     return Blocks(work), {
         "removed": sum(removed for removed, _, _, _, _ in settled),
@@ -204,21 +204,17 @@ def _joined(work: Work, group: int) -> tuple[int, int, int, int]:
 def _label_at_once(work: Work, files: list[str]) -> None:
     """(4) All edges, parted by component, while one process can hold them."""
     edges = np.concatenate([np.zeros(0, np.int64), *get(work.place, files, 0)]).reshape(-1, 2)
-    nodes, lowest = labels_at_once(edges)
-    owner = lowest[np.searchsorted(nodes, edges[:, 0])] % work.groups
+    nodes, ends, lowest = components(edges)
+    owner = nodes[lowest[ends[:, 0]]] % work.groups
     put(work.place, "labelled-0", parted(edges, owner, work.groups))
     for part in range(1, work.groups):
         put(work.place, f"labelled-{part}", [np.zeros(0, np.int64)] * work.groups)
 
 
-def _label(work: Work, labels: list[str], part: int) -> None:
-    """(4) The edges whose first row belongs to a part, parted by component."""
-    files = [f"edges-{number}" for number in range(work.groups)]
-    mine = [np.zeros((0, 2), np.int64)]
-    for name in files:
-        edges = get(work.place, [name], 0)[0].reshape(-1, 2)
-        mine.append(edges[edges[:, 0] % work.groups == part])
-    edges = np.concatenate(mine)
+def _label(work: Work, labels: list[str], both: list[str], part: int) -> None:
+    """(4) The edges whose lower row belongs to a part, parted by component."""
+    edges = np.concatenate([np.zeros(0, np.int64), *get(work.place, both, part)]).reshape(-1, 2)
+    edges = edges[edges[:, 0] < edges[:, 1]]
     nodes, lowest = found_labels(work.place, labels, part)
     place = np.minimum(np.searchsorted(nodes, edges[:, 0]), max(0, len(nodes) - 1))
     known = nodes[place] == edges[:, 0] if len(nodes) else np.zeros(len(edges), bool)
