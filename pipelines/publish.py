@@ -1,7 +1,8 @@
 """What a finished run shows: ``data/`` and ``removed/`` in files of a sensible size, counts, and the dataset card.
 
-``data/`` holds the rows that the last stage kept, ``removed/`` those that a dedup stage turned away, each with its
-keeper. Both are made from committed shards alone, in a process of their own, and made again when those have changed.
+``data/`` holds the rows of the result (what the last stage kept, or that of each round), ``removed/`` those that a
+dedup stage turned away, each with its keeper. Both are made from committed shards alone, in a process of their own, and
+made again when those have changed.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import pyarrow as pa
 
 from pipelines import __version__
 from pipelines.dedup.found import REMOVED
-from pipelines.errors import Damaged
+from pipelines.errors import Damaged, UserError
 from pipelines.store.commit import read_side, to_parquet
 from pipelines.store.dataset import Dataset, part_name, read_part
 from pipelines.store.files import Folder, base, folder
-from pipelines.store.ledger import read_entry
+from pipelines.store.ledger import counts_of, read_entry
 from pipelines.store.record import read_record, write_record
 from pipelines.store.survey import all_there, state_of
 from pipelines.summary import SIMULATED, Made, stats
@@ -45,8 +46,7 @@ def publish(place: Folder, config: Mapping[str, Any], made: Made, apart: Callabl
 
     ``apart`` calls a function in a process of its own.
     """
-    last = list(made)[-1]
-    _, target, entries = made[last]
+    kept = [(folder_, counts_of(entries)) for stage, folder_, entries in made.values() if stage.output]
     state = state_of((name, folder_, found) for name, (_, folder_, found) in made.items())
     try:
         before = read_record(place, "metadata.json")
@@ -58,9 +58,13 @@ def publish(place: Folder, config: Mapping[str, Any], made: Made, apart: Callabl
     place.remove("metadata.json")
     rows_per_file = config["io"]["rows_per_file"]
     dedups = [(folder_.url, sorted(found)) for stage, folder_, found in made.values() if stage.kind == "dedup"]
-    counts = {part: entry.items_kept for part, entry in sorted(entries.items())}
-    files = apart(gather, place.url, target.url, counts, dedups, rows_per_file)
-    schema = Dataset.of(target, {part: entry.items_kept for part, entry in entries.items()}).schema
+    schemas = [Dataset.of(folder_, counts).schema for folder_, counts in kept]
+    if any(schema != schemas[0] for schema in schemas):
+        raise UserError(
+            f"recipe {config['recipe']['name']}: stages whose rows are the result keep different columns: "
+            + " | ".join(sorted({", ".join(schema.names) for schema in schemas}))
+        )
+    files = apart(gather, place.url, [(folder_.url, counts) for folder_, counts in kept], dedups, rows_per_file)
     write_record(place, "stats.json", stats(made))
     place.replace("README.md", card(config, made).encode())
     # Last: its presence says that everything above is complete and of this state.
@@ -73,8 +77,8 @@ def publish(place: Folder, config: Mapping[str, Any], made: Made, apart: Callabl
             "recipe": config["recipe"]["name"],
             "model": config["model"]["name"],
             "engine": config["engine"]["kind"],
-            "rows": sum(e.items_kept for e in entries.values()),
-            "columns": {field.name: str(field.type) for field in schema},
+            "rows": sum(sum(counts.values()) for _, counts in kept),
+            "columns": {field.name: str(field.type) for field in schemas[0]},
             "files": files,
             "stages": {name: base(folder_) for name, (_, folder_, _) in made.items()},
             "packages": dict(_versions()),
@@ -84,23 +88,25 @@ def publish(place: Folder, config: Mapping[str, Any], made: Made, apart: Callabl
 
 
 def gather(
-    run: str, last: str, counts: dict[int, int], dedups: list[tuple[str, list[int]]], rows_per_file: int
+    run: str, kept: list[tuple[str, dict[int, int]]], dedups: list[tuple[str, list[int]]], rows_per_file: int
 ) -> dict[str, list[str]]:
-    """Committed shards (part -> rows) as ``data/`` and the rows that dedup removed as ``removed/``; the files of each.
+    """Committed shards as ``data/`` and the rows that dedup removed as ``removed/``; the files of each.
 
-    Parts of a sensible size are copied as they are; others are written anew, several to a file.
+    ``kept`` are stages' directories with their parts (part -> rows). Parts of a sensible size are copied as they are;
+    others are written anew, several to a file.
     """
     place = folder(run)
-    source, data = folder(last), place.sub("data")
-    parts = [part for part, rows in counts.items() if rows] or list(counts)[:1]
-    rows = sum(counts.values())
-    if max(counts.values()) <= rows_per_file and (len(parts) == 1 or rows >= _SENSIBLE_ROWS * len(parts)):
+    data = place.sub("data")
+    every = [(folder(url), part, rows) for url, counts in kept for part, rows in counts.items()]
+    parts = [one for one in every if one[2]] or every[:1]
+    sizes = [rows for _, _, rows in every]
+    if max(sizes) <= rows_per_file and (len(parts) == 1 or sum(sizes) >= _SENSIBLE_ROWS * len(parts)):
         with ThreadPoolExecutor(_COPIERS) as pool:
             names = [part_name(number) for number in range(len(parts))]
-            list(pool.map(lambda part, name: data.replace(name, source.read(part_name(part))), parts, names))
+            list(pool.map(lambda one, name: data.replace(name, one[0].read(part_name(one[1]))), parts, names))
         _only(data, names)
     else:
-        names = _write(data, (read_part(source, part) for part in counts), rows_per_file)
+        names = _write(data, (read_part(source, part) for source, part, _ in every), rows_per_file)
     return {"data": names, "removed": _write(place.sub("removed"), _removed(dedups), rows_per_file)}
 
 
@@ -143,8 +149,7 @@ def _only(target: Folder, names: list[str]) -> None:
 def card(config: Mapping[str, Any], made: Made) -> str:
     """The dataset card: front matter, what made the rows, the counts, how to load them."""
     per_stage = stats(made)["stages"]
-    last = list(per_stage)[-1]
-    kept = per_stage[last]["items_kept"]
+    kept = sum(per_stage[name]["items_kept"] for name, (stage, _, _) in made.items() if stage.output)
     asked = any(stage.kind == "flow" for stage, _, _ in made.values())
     note = SIMULATED if asked and config["engine"]["kind"] == "simulated" else ""
     made_by = (

@@ -7,15 +7,16 @@ stage 3 changes stages 3 and after, and a changed number of GPUs changes none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pipelines.errors import UserError
 from pipelines.rows import digest
-from pipelines.stages.stage import Stage, enabled
+from pipelines.stages.stage import Stage, chains
 
 #: Kinds of stage and the key of a stage's node that makes it one.
-KINDS = {"flow": "flow", "filters": "filter", "dedup": "dedup"}
+KINDS = {"flow": "flow", "map": "map", "filters": "filter", "dedup": "dedup", "select": "select"}
 #: Settings of vLLM's own that change what a model writes, not only how fast.
 _DATA_KWARGS = ("model", "tokenizer", "quantization", "hf_overrides", "kv_cache_dtype", "chat_template", "lora_modules")
 #: Settings of a dedup, and of a model, that do not change what it decides or writes.
@@ -23,26 +24,63 @@ _RUNTIME_DEDUP_KEYS = ("batch_size", "device", "memory_gib")
 _RUNTIME_MODEL_KEYS = ("tensor_parallel_size", "parameters", "trust_remote_code")
 
 
-def stages_of(config: Mapping[str, Any], manifest_fingerprint: str) -> list[Stage]:
-    """The stages of a composed configuration, seeds first; stages with ``enabled: false`` are left out."""
+@dataclass(frozen=True)
+class Round:
+    """One go through one of a recipe's chains of stages.
+
+    Attributes:
+        chain: which chain.
+        source: number of the stage whose rows it takes, and ``take``: which of them (first, how many; None: all).
+        draw: which sample of the same prompts is asked for.
+    """
+
+    chain: int
+    source: int
+    take: tuple[int, int] | None = None
+    draw: int = 0
+
+
+def stages_of(
+    config: Mapping[str, Any], manifest_fingerprint: str, rounds: Sequence[Round] | None = None
+) -> list[Stage]:
+    """The stages of a composed configuration, seeds first; stages with ``enabled: false`` are left out.
+
+    Without ``rounds``, each chain of the recipe is gone through once, with what the one before it kept.
+    """
     seeds = {"manifest": manifest_fingerprint}
     stages = [Stage(0, "seeds", "seeds", {}, seeds, digest("seeds", seeds))]
-    for name, node in enabled(config["recipe"]).items():
-        kind = _kind(name, node)
-        identity = {"settings": digest(_what_the_data_is(kind, node))}
-        if kind == "flow":
-            identity |= _model_identity(config)
-        previous = stages[-1]
-        stages.append(
-            Stage(
-                previous.number + 1,
-                name,
-                kind,
-                node,
-                identity,
-                digest(name, kind, identity, previous.fingerprint),
+    every = chains(config["recipe"])
+    for number in range(len(every) if rounds is None else len(rounds)):
+        round_ = Round(number, stages[-1].number) if rounds is None else rounds[number]
+        prefix = "" if rounds is None else f"r{number + 1}."
+        so_far = tuple(stage.number for stage in stages if stage.output)
+        chain = every[round_.chain]
+        for place, (name, node) in enumerate(chain.items()):
+            first = place == 0
+            source = stages[round_.source] if first else stages[-1]
+            kind = _kind(name, node)
+            identity = {"settings": digest(_what_the_data_is(kind, node))}
+            if kind == "flow":
+                identity |= _model_identity(config) | ({"draw": str(round_.draw)} if round_.draw else {})
+            if first and round_.take is not None:
+                identity["rows"] = digest(*round_.take)
+            if kind == "dedup" and so_far:
+                identity["so_far"] = digest([stages[one].fingerprint for one in so_far])
+            stages.append(
+                Stage(
+                    number=stages[-1].number + 1,
+                    name=f"{prefix}{name}",
+                    kind=kind,
+                    node=node,
+                    identity=identity,
+                    fingerprint=digest(f"{prefix}{name}", kind, identity, source.fingerprint),
+                    source=source.number,
+                    take=round_.take if first else None,
+                    so_far=so_far if kind == "dedup" else (),
+                    output=place == len(chain) - 1,
+                    draw=round_.draw,
+                )
             )
-        )
     if len(stages) == 1:
         raise UserError(f"recipe.stages of {config['recipe']['name']!r} names no enabled stage")
     return stages
@@ -120,6 +158,9 @@ def recorded(stages: list[Stage]) -> list[dict[str, Any]]:
             "kind": s.kind,
             "fingerprint": s.fingerprint,
             "identity": dict(s.identity),
+            "source": s.source,
+            "take": list(s.take) if s.take else None,
+            "output": s.output,
         }
         for s in stages
     ]

@@ -113,13 +113,16 @@ def item_id(fingerprint: str, row_id: str, index: int) -> str:
     return digest(fingerprint, row_id, index)
 
 
-def sampling_seed(run_seed: int, row_id: str, messages: tuple[tuple[str, str], ...], before: int) -> int:
+def sampling_seed(run_seed: int, row_id: str, messages: tuple[tuple[str, str], ...], before: int, draw: int = 0) -> int:
     """Seed of a row's model call: a function of what is asked and how often it was asked ``before``, of nothing else.
+
+    ``draw`` says how often the row went through the flow before.
 
     53 bits: what JSON carries exactly, and few enough collisions (in 10,000,000 calls, 1 chance in 180 of one).
     """
     asked = (text for turn in messages for text in turn)
-    return int(digest("sampling", run_seed, row_id, before, *asked)[:14], 16) >> 3
+    again = (("draw", draw),) if draw else ()
+    return int(digest("sampling", run_seed, row_id, before, *asked, *again)[:14], 16) >> 3
 
 
 @dataclass(frozen=True, slots=True)

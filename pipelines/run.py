@@ -24,11 +24,11 @@ from pipelines.interrupt import Interrupt, interruptible
 from pipelines.progress import Progress
 from pipelines.publish import publish
 from pipelines.recipe import stages_of
+from pipelines.stages.before import Segment, remember_stage, settle_segments, vectors_in
 from pipelines.stages.execute import (
     decide_stage,
     pending,
     refuse_unready,
-    remember_stage,
     settle_plan,
     settle_retries,
     settle_vectors,
@@ -41,7 +41,7 @@ from pipelines.store.dataset import Dataset, part_name
 from pipelines.store.decisions import decided_already
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.lease import Lease, acquire
-from pipelines.store.ledger import Entry, entries_of, totals, write_cache
+from pipelines.store.ledger import Entry, counts_of, entries_of, totals, write_cache
 from pipelines.store.manifest import Manifest
 from pipelines.store.survey import state_of
 from pipelines.summary import render, summary
@@ -76,9 +76,9 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
             settle_recipe(place, config, stages, lease)
             night = Night(config, place, hands, lease, progress, interrupt)
             with indexes_held(stages):
-                dataset = night.seeds(stages[0], manifest)
+                night.seeds(stages[0], manifest)
                 for stage in stages[1:]:
-                    dataset = night.stage(stage, dataset)
+                    night.stage(stage)
                 lease.check()
                 # Before the record that says the run is finished.
                 night.remember()
@@ -111,7 +111,7 @@ class Night:
         """Completion tokens a second of this start, over the time in which flows were at work."""
         return self._tokens / self._generating if self._generating else 0.0
 
-    def seeds(self, stage: Stage, manifest: Manifest) -> Dataset:
+    def seeds(self, stage: Stage, manifest: Manifest) -> None:
         """The seeds stage: read the input once, give ids, commit."""
         target = self._place.sub("stages").sub(stage.folder())
         self._bulk_rows = self._config["io"]["bulk_rows"] or manifest.bulk_rows
@@ -125,14 +125,18 @@ class Night:
                 entry = Entry.from_json(text)
                 entries[entry.shard] = entry
                 self._stop_if_asked()
-        return self._finished(stage, target, entries)
+        self._finished(stage, target, entries)
 
-    def stage(self, stage: Stage, source: Dataset) -> Dataset:
+    def stage(self, stage: Stage) -> None:
         """Any other stage: plan, decide if it must, hand out the shards that are not committed."""
         self._lease.check()
         io = self._config["io"]
+        made = list(self.made.values())
+        source = Dataset.of(made[stage.source][1], counts_of(made[stage.source][2]))
+        before = [made[number] for number in stage.so_far]
+        so_far = [state_of([(one.name, place, entries)]) for one, place, entries in before]
         shard_rows = io["shard_rows"] if stage.kind == "flow" else self._bulk_rows
-        target, plan = settle_plan(self._place.sub("stages"), stage, source, shard_rows)
+        target, plan = settle_plan(self._place.sub("stages"), stage, source, shard_rows, so_far)
         entries = entries_of(self._place, target)
         retrying, retried = self._config["retry"] == "failed", 0
         if retrying:
@@ -148,8 +152,8 @@ class Night:
         if left:
             # Without shards that are gone: one that is made again would be told by its old entry after a kill.
             write_cache(self._place, target, entries)
-            if stage.kind == "dedup":
-                self._decide(stage, target, source)
+            if stage.decides:
+                self._decide(stage, target, source, so_far)
             self._progress.begin(stage.name, sum(s.rows for s in plan.shards), list(entries.values()))
             pool = self._hands.pool(load=self._loading() if stage.kind == "flow" else None)
             job = Job(self._place.url, stage, base(source.folder), base(target), self._config)
@@ -157,22 +161,20 @@ class Night:
                 self._wave(pool, job, wave, entries, limit)
                 write_cache(self._place, target, entries)
                 self._stop_if_asked()
-        dataset = self._finished(stage, target, entries)
+        self._finished(stage, target, entries)
         done = self.made[stage.name][2].values()
         if retried:
             self._progress.say(f"{stage.name}: of {retried:,} rows {totals(done).rows_failed:,} failed again")
         FailureLimit(self._config["max_failed"], done).check()
-        return dataset
 
     def remember(self) -> None:
         """Add what the run kept to the standing indexes that it was checked against."""
         stages = list(self.made.values())
-        last, entries = stages[-1][1:]
-        counts = {part: entry.items_kept for part, entry in entries.items()}
+        kept = [(target.url, counts_of(entries)) for stage, target, entries in stages if stage.output]
         state = state_of((stage.name, target, found) for stage, target, found in stages)
         for stage, target, _ in stages:
             if stage.index:
-                self._hands.apart(remember_stage, stage, target.url, last.url, counts, state)
+                self._hands.apart(remember_stage, stage, target.url, kept, state, self._vectors(stage))
 
     def _wave(self, pool: Waves, job: Job, wave: Any, entries: dict[int, Entry], limit: FailureLimit) -> None:
         """Have a wave's shards done. Whatever ends the run early lets those under way be finished and committed."""
@@ -215,15 +217,31 @@ class Night:
                     self._wave(encoders, job, wave, entries, FailureLimit(1.0))
                     self._stop_if_asked()
 
-    def _decide(self, stage: Stage, target: Folder, source: Dataset) -> None:
+    def _decide(self, stage: Stage, target: Folder, source: Dataset, so_far: list[str]) -> None:
         if decided_already(target) is None and stage.encodes:
             self._encode(self._hands.pool(), stage, target, source)
         self._lease.check()
         self._progress.waiting(f"{stage.name}: comparing {source.rows:,} rows")
         counts = dict(zip(source.parts, source.counts, strict=True))
-        nodes = self._hands.nodes(stage.node["dedup"].get("memory_gib"))
+        nodes = self._hands.nodes(stage.node["dedup"].get("memory_gib")) if stage.kind == "dedup" else None
         where = (target.url, source.folder.url, counts)
-        self._hands.apart(decide_stage, *where, stage, nodes, meanwhile=self._stop_if_asked)
+        segments = self._before(stage, so_far)
+        self._hands.apart(decide_stage, *where, stage, nodes, so_far, segments, meanwhile=self._stop_if_asked)
+
+    def _before(self, stage: Stage, so_far: list[str]) -> list[Segment]:
+        """The segments of all that the run has kept before a dedup stage; ``so_far`` is a word for each of them."""
+        made, segments = list(self.made.values()), []
+        for number, state in zip(stage.so_far, so_far, strict=True):
+            kept = (made[number][1].url, counts_of(made[number][2]))
+            segments += self._hands.apart(
+                settle_segments, stage, kept, state, self._vectors(stage), meanwhile=self._stop_if_asked
+            )
+        return segments
+
+    def _vectors(self, stage: Stage) -> list[str]:
+        """Where the vectors lie that the run has made as a dedup stage makes them."""
+        same = [(one, target) for one, target, _ in self.made.values() if one.node == stage.node and stage.encodes]
+        return [url for one, target in same for url in vectors_in(target, one)]
 
     def _loading(self) -> Callable[[], None]:
         """What is called while engines load: it says for how long, and stops the run if asked."""
@@ -236,11 +254,10 @@ class Night:
 
         return waiting
 
-    def _finished(self, stage: Stage, target: Folder, entries: dict[int, Entry]) -> Dataset:
+    def _finished(self, stage: Stage, target: Folder, entries: dict[int, Entry]) -> None:
         entries = entries_of(self._place, target, entries)
         write_cache(self._place, target, entries)
         self.made[stage.name] = (stage, target, entries)
-        return Dataset.of(target, {shard: entry.items_kept for shard, entry in entries.items()})
 
     def _stop_if_asked(self) -> None:
         if self._interrupt:

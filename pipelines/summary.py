@@ -39,7 +39,7 @@ def summary(
 ) -> dict[str, Any]:
     """What ``run`` returns; ``tokens_per_second`` is of this start's generation, engine loading left out."""
     per_stage = stats(made)["stages"]
-    first, last = next(iter(per_stage)), list(per_stage)[-1]
+    first = next(iter(per_stage))
     sample = read_slice(place.sub("data"), 0, 0, 5)
     shown = [f.name for f in sample.schema if pa.types.is_string(f.type) and f.name != "id"]
     return {
@@ -49,7 +49,7 @@ def summary(
         "engine": config["engine"]["kind"],
         "model": config["model"]["name"],
         "rows_in": per_stage[first]["rows_in"],
-        "rows_accepted": per_stage[last]["items_kept"],
+        "rows_accepted": sum(per_stage[name]["items_kept"] for name, (stage, _, _) in made.items() if stage.output),
         "rows_failed": sum(sums["rows_failed"] for sums in per_stage.values()),
         "stages": per_stage,
         "seconds": round(seconds, 1),

@@ -21,6 +21,7 @@ FLOORS = (
     {"engine", "store"},
     {"flows", "filters"},
     {"dedup"},
+    {"selection"},
     {"stages"},
     {"recipe", "summary", "progress", "interrupt", "failures", "face"},
     {"publish", "compose", "directory"},

@@ -3,7 +3,7 @@
 import pytest
 
 from pipelines.compose import compose
-from pipelines.recipe import changed_stages, recorded, stages_of
+from pipelines.recipe import Round, changed_stages, recorded, stages_of
 
 BASE = ("recipe=text_to_persona", "input=seeds.parquet", "output=run")
 
@@ -53,3 +53,40 @@ def test_another_model_behind_an_endpoint_is_another_model():
     endpoint = ("engine=endpoint", "engine.base_url=http://localhost:8000/v1")
     assert changed(*endpoint, "engine.base_url=http://elsewhere:8000/v1", base=endpoint) == []
     assert "personas" in changed(*endpoint, "engine.served_name=other", base=endpoint)
+
+
+PEOPLE = ("recipe=persona_to_persona", "input=seeds.parquet", "output=run", "recipe.hops=2")
+
+
+def test_a_block_is_unrolled_and_each_hop_is_held_against_all_that_came_before():
+    found = stages_of(compose([*PEOPLE, "recipe.max_new_per_hop=5"]), "m" * 32)
+    hop = ["related", "quality", "minhash", "embedding", "most"]
+    names = ["seeds", "given", "quality", "minhash", "embedding"]
+    assert [stage.name for stage in found] == [*names, *(f"hop{n}.{name}" for n in (1, 2) for name in hop)]
+    assert [stage.source for stage in found[1:]] == list(range(len(found) - 1))
+    assert [stage.name for stage in found if stage.output] == ["embedding", "hop1.most", "hop2.most"]
+    assert {stage.name: stage.so_far for stage in found if stage.so_far} == {
+        "hop1.minhash": (4,),
+        "hop1.embedding": (4,),
+        "hop2.minhash": (4, 9),
+        "hop2.embedding": (4, 9),
+    }
+
+
+def test_one_more_hop_voids_none_before_it():
+    two, three = (stages_of(compose([*PEOPLE, f"recipe.hops={n}"]), "m" * 32) for n in (2, 3))
+    assert [stage.fingerprint for stage in three[: len(two)]] == [stage.fingerprint for stage in two]
+
+
+def test_rounds_take_rows_of_any_earlier_stage():
+    config = compose([*BASE])
+    rounds = [Round(0, 0, (0, 10)), Round(0, 0, (10, 10)), Round(0, 0, (0, 20), draw=1)]
+    found = stages_of(config, "m" * 32, rounds)
+    flows = [stage for stage in found if stage.kind == "flow"]
+    assert [(stage.name, stage.source, stage.take, stage.draw) for stage in flows] == [
+        ("r1.personas", 0, (0, 10), 0),
+        ("r2.personas", 0, (10, 10), 0),
+        ("r3.personas", 0, (0, 20), 1),
+    ]
+    assert len({stage.fingerprint for stage in found}) == len(found)
+    assert [stage.so_far for stage in found if stage.name.endswith("minhash")] == [(), (4,), (4, 8)]

@@ -8,7 +8,7 @@ the vectors first, shard by shard, as a dataset of their own (``vectors``); the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -31,6 +31,7 @@ from pipelines.dedup.vectors.search import greedy
 from pipelines.dedup.vectors.segment import Kept, write
 from pipelines.errors import UserError
 from pipelines.filters.text import strings
+from pipelines.store.files import Folder
 
 #: Rows that are encoded at once.
 ENCODED_ROWS = 4096
@@ -50,6 +51,7 @@ def find(
     score_column: str | None = None,
     against: str | None = None,
     encoded: Encoded | None = None,
+    before: Sequence[tuple[str, int, str]] = (),
 ) -> Found:
     """Rows whose cosine with an earlier kept row is above ``threshold``, in keeper order (papers.md 1.4).
 
@@ -71,6 +73,7 @@ def find(
         score_column: a column of numbers, for ``highest``.
         against: a standing index (``index.py``): rows too close to one that an earlier run kept go, too.
         encoded: what ``vectors`` gave for the rows, in any order; None encodes them here.
+        before: segments (``segment``) of rows that come before all of these, and stay: rows close to one of them go.
 
     Raises:
         UserError: a setting out of range, a column that is absent or holds no text, ids that are not unique, an index
@@ -107,17 +110,17 @@ def find(
     }
     gone, keepers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     cosines, named = [np.zeros(0)], ids
-    if index is not None:
-        # Rows of the index come before all of tonight's, and none of them goes.
-        before = known(every, index, threshold)
-        gone, keepers, cosines = [place[before.rows]], [len(ids) + before.keepers], [before.cosines]
-        named = pa.concat_arrays([ids, before.ids.cast(pa.large_string())])
-        stats["against"] = {
-            "kind": "embedding",
-            **before.stats,
-            "segments": [part.name for part in index.counted],
-        }
-        stays = np.delete(np.arange(len(place)), before.rows)
+    if index is not None or before:
+        # Their rows come before all of tonight's, and none of them goes.
+        theirs = known(every, (*(index.located() if index is not None else ()), *before), threshold)
+        gone, keepers, cosines = [place[theirs.rows]], [len(ids) + theirs.keepers], [theirs.cosines]
+        named = pa.concat_arrays([ids, theirs.ids.cast(pa.large_string())])
+        if before:
+            stats["before"] = theirs.stats
+        if index is not None:
+            segments = [part.name for part in index.counted]
+            stats["against"] = {"kind": "embedding", **theirs.stats, "segments": segments}
+        stays = np.delete(np.arange(len(place)), theirs.rows)
         every, place = only(every, stays), place[stays]
     found = greedy(every, threshold)
     rows = np.concatenate([*gone, place[found.rows]])
@@ -161,6 +164,13 @@ def remember(
     if not index.has(run, state):
         made = partial(vectors, text_column=text_column, encoder=encoder, dtype=dtype, **knobs)
         index.add(run, state, lambda place: write(place, _kept(dataset, text_column, made, encoded)))
+
+
+def segment(
+    dataset: Source, place: Folder, *, text_column: str, encoded: Encoded | None = None, **knobs: Any
+) -> list[tuple[str, int, str]]:
+    """Write rows as ``find`` takes them in ``before``: the name in ``place``, rows and seal of each part."""
+    return write(place, _kept(dataset, text_column, partial(vectors, text_column=text_column, **knobs), encoded))
 
 
 def vectors(

@@ -60,6 +60,7 @@ def find(
     memory_gib: float | None = None,
     workers: Workers | None = None,
     spill: str | None = None,
+    before: Sequence[tuple[str, int, str]] = (),
 ) -> Found:
     """Rows whose shingle sets have a Jaccard similarity of at least ``threshold``; one of a cluster stays.
 
@@ -88,6 +89,7 @@ def find(
         workers: who does the work where memory does not hold it; None takes this process's CPUs.
         spill: an empty folder for those files, or that of the same call broken off, which then goes on; the caller
             clears it. None takes a temporary one.
+        before: segments (``segment``) of rows that come before all of these, and stay: rows like one of them go.
 
     Raises:
         UserError: a setting out of range, a column that is absent or of a wrong type, ids that are not unique, an index
@@ -98,7 +100,7 @@ def find(
     )
     hands: Workers = workers or Threads.here(memory_gib)
     index = _index(against, comparison, dataset.origin, text_column, memory_gib) if against else None
-    known = index.located() if index is not None else ()
+    known = (*(index.located() if index is not None else ()), *before)
     try:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             most = hands.memory if hands.nodes == 1 else 0.0
@@ -122,6 +124,8 @@ def find(
         "in_memory": scanned is not None,
         "estimated_gib": round(row_bytes * dataset.rows / 2**30, 3),
     }
+    if before:
+        stats["before"] = {"rows": sum(rows for _, rows, _ in before), "removed": theirs["against_removed"]}
     if index is not None:
         stats["against"] = {
             "kind": "minhash",
@@ -210,20 +214,26 @@ def _add(
     comparison: Comparison,
     memory_gib: float | None,
 ) -> None:
-    how = replace(comparison, keep="first")
-
-    def write(place: Folder) -> list[tuple[str, int, str]]:
-        made = []
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            rows = _rows_at_once(dataset, text_column, how, pool, Threads.here(memory_gib).memory)
-            for number, part in enumerate(dataset.cut(rows)):
-                scanned = scan(part, text_column, None, how, pool)
-                name = f"{number:05d}"
-                made.append((name, scanned.rows, write_segment(place.sub(name), scanned, pool)))
-        return made
-
     if not index.has(run, state):
-        index.add(run, state, write)
+        index.add(run, state, lambda place: _written(place, dataset, text_column, comparison, memory_gib))
+
+
+def segment(dataset: Source, place: Folder, *, text_column: str, **knobs: Any) -> list[tuple[str, int, str]]:
+    """Write rows as ``find`` takes them in ``before``: the name in ``place``, rows and seal of each segment."""
+    return _written(place, dataset, text_column, _asked(knobs), knobs.get("memory_gib"))
+
+
+def _written(
+    place: Folder, dataset: Source, text_column: str, comparison: Comparison, memory_gib: float | None
+) -> list[tuple[str, int, str]]:
+    how, made = replace(comparison, keep="first"), []
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        rows = _rows_at_once(dataset, text_column, how, pool, Threads.here(memory_gib).memory)
+        for number, part in enumerate(dataset.cut(rows)):
+            scanned = scan(part, text_column, None, how, pool)
+            name = f"{number:05d}"
+            made.append((name, scanned.rows, write_segment(place.sub(name), scanned, pool)))
+    return made
 
 
 def _rows_at_once(

@@ -75,6 +75,10 @@ class Engine(Protocol):
 class LLM(Protocol):
     """The model as a flow sees it: bound to one row, its seeds derived, its calls recorded."""
 
+    @property
+    def draw(self) -> int:
+        """How often the row has been through this flow before; what a flow draws by lot should differ with it."""
+
     async def chat(
         self,
         prompt: Rendered,

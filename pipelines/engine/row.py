@@ -27,10 +27,13 @@ class Call:
 class RowLLM:
     """Implements ``LLM`` for one row on one engine."""
 
-    __slots__ = ("calls", "_engine", "_overlong", "_row_id", "_sampling", "_seed")
+    __slots__ = ("calls", "draw", "_engine", "_overlong", "_row_id", "_sampling", "_seed")
 
-    def __init__(self, engine: Engine, row_id: str, *, sampling: Sampling, seed: int, overlong: str) -> None:
+    def __init__(
+        self, engine: Engine, row_id: str, *, sampling: Sampling, seed: int, overlong: str, draw: int = 0
+    ) -> None:
         self.calls: list[Call] = []
+        self.draw = draw
         self._engine = engine
         self._row_id = row_id
         self._sampling = sampling
@@ -69,7 +72,7 @@ class RowLLM:
         request = Request(
             prompt=prompt,
             sampling=sampling,
-            seed=sampling_seed(self._seed, self._row_id, prompt.messages, before),
+            seed=sampling_seed(self._seed, self._row_id, prompt.messages, before, self.draw),
             n=n,
             schema=schema,
             overlong=self._overlong,

@@ -19,7 +19,13 @@ from pipelines.face.targets import target_mistakes
 from pipelines.face.templates import syntax_mistakes, template_mistakes
 
 #: Keys of a stage, by the one that makes it what it is.
-STAGES = {"flow": ("enabled", "flow", "columns"), "filters": ("enabled", "filters"), "dedup": ("enabled", "dedup")}
+STAGES = {
+    "flow": ("enabled", "flow", "columns"),
+    "map": ("enabled", "map"),
+    "filters": ("enabled", "filters"),
+    "dedup": ("enabled", "dedup"),
+    "select": ("enabled", "select"),
+}
 
 
 def rule_mistakes(config: DictConfig, at: str = "") -> Iterator[str]:
@@ -48,7 +54,12 @@ def mistakes(config: Mapping[str, Any]) -> Iterator[str]:
     if recipe is None:
         return
     for name, node in recipe["stages"].items():
-        yield from _stage_mistakes(f"recipe.stages.{name}", name, node, config["prompt"])
+        if isinstance(node, Mapping) and "repeat" in node:
+            yield from _block_mistakes(f"recipe.stages.{name}", node, config["prompt"])
+            if name != list(recipe["stages"])[-1]:
+                yield f"recipe.stages.{name}: a block that is repeated must be the last of the stages"
+        else:
+            yield from _stage_mistakes(f"recipe.stages.{name}", name, node, config["prompt"])
 
 
 def _between_keys(config: Mapping[str, Any]) -> Iterator[str]:
@@ -69,6 +80,16 @@ def _between_keys(config: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def _block_mistakes(at: str, node: Mapping[str, Any], prompt: Mapping[str, Any]) -> Iterator[str]:
+    if set(node) != {"repeat", "stages"} or not isinstance(node["stages"], Mapping) or not node["stages"]:
+        yield f"{at} has the keys {sorted(node)}; a block has repeat (a number) and stages"
+        return
+    if type(node["repeat"]) is not int or node["repeat"] < 0:
+        yield f"{at}.repeat={node['repeat']!r}: must be a whole number, 0 or more"
+    for name, inner in node["stages"].items():
+        yield from _stage_mistakes(f"{at}.stages.{name}", name, inner, prompt)
+
+
 def _stage_mistakes(at: str, name: str, node: Any, prompt: Mapping[str, Any]) -> Iterator[str]:
     kinds = [kind for kind in STAGES if isinstance(node, Mapping) and kind in node]
     if len(kinds) != 1:
@@ -80,8 +101,8 @@ def _stage_mistakes(at: str, name: str, node: Any, prompt: Mapping[str, Any]) ->
         if key not in legal:
             near = did_you_mean(nearest(key, legal), f"it has {', '.join(legal)}")
             yield f"{at}.{key}: no key of a {kinds[0]} stage; {near}"
-    if type(node.get("enabled", True)) is not bool:
-        yield f"{at}.enabled={node['enabled']}: must be true or false"
+    if type(node.get("enabled", True)) not in (bool, int, type(None)):
+        yield f"{at}.enabled={node['enabled']}: must be true or false, or a number that switches it on when it is set"
     yield from target_mistakes({kinds[0]: node[kinds[0]]}, at)
     if kinds[0] == "flow":
         yield from _column_mistakes(name, node.get("columns"), at)

@@ -31,5 +31,31 @@ class TextToPersona(Recipe):
     languages: list[str] = key("two-letter codes; other personas are rejected as foreign_language", rule=NOT_EMPTY)
 
 
+@dataclass
+class PersonaToPersona(Recipe):
+    """Recipe ``persona_to_persona``: from given personas to the people around them, hop after hop."""
+
+    hops: int = key("how often the newest personas are asked for the people around them", rule=at_least(1))
+    fan_out: int = key("people asked for around each persona, a model call each", rule=at_least(1))
+    relation_types: list[str] = key("what people may be to a persona; fan_out of them are drawn", rule=NOT_EMPTY)
+    max_new_per_hop: int | None = key("most personas that a hop adds; null is no limit", rule=at_least(1))
+    languages: list[str] = key("two-letter codes; other personas are rejected as foreign_language", rule=NOT_EMPTY)
+
+
+@dataclass
+class PersonaHub(TextToPersona):
+    """Recipe ``persona_hub``: from texts to personas, then from those to the people around them."""
+
+    hops: int = key("how often the newest personas are asked for the people around them", rule=at_least(0))
+    fan_out: int = key("people asked for around each persona, a model call each", rule=at_least(1))
+    relation_types: list[str] = key("what people may be to a persona; fan_out of them are drawn", rule=NOT_EMPTY)
+    max_new_per_hop: int | None = key("most personas that a hop adds; null is no limit", rule=at_least(1))
+
+
 #: Schemas of the group ``recipe``, by the name that a recipe file's defaults use.
-RECIPES: dict[str, type] = {"plain": Recipe, "text_to_persona": TextToPersona}
+RECIPES: dict[str, type] = {
+    "plain": Recipe,
+    "text_to_persona": TextToPersona,
+    "persona_to_persona": PersonaToPersona,
+    "persona_hub": PersonaHub,
+}

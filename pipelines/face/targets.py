@@ -18,7 +18,13 @@ from typing import Any
 from pipelines.face.overrides import did_you_mean, nearest
 
 #: What a stage calls its function with, by the key of its node; everything else is a knob, given by name.
-GIVEN = {"flow": ("row", "llm", "prompts"), "filters": ("table",), "dedup": ("dataset",)}
+GIVEN = {
+    "flow": ("row", "llm", "prompts"),
+    "map": ("table",),
+    "filters": ("table",),
+    "dedup": ("dataset",),
+    "select": ("dataset",),
+}
 
 
 def target_mistakes(node: Any, at: str, given: tuple[str, ...] = ()) -> Iterator[str]:

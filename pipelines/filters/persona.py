@@ -12,7 +12,16 @@ import pyarrow.compute as pc
 
 from pipelines.filters.text import contact, fewer_words, foreign_language, matches, more_words, question, strings
 
-__all__ = ["contact", "fewer_words", "foreign_language", "more_words", "not_a_person", "question", "refusal"]
+__all__ = [
+    "contact",
+    "fewer_words",
+    "foreign_language",
+    "more_words",
+    "not_a_person",
+    "question",
+    "refers_back",
+    "refusal",
+]
 
 _VERBS = (
     "provide|generate|create|determine|assist|help|fulfil|answer|comply|infer|identify|write|describe|complete|produce|"
@@ -36,6 +45,15 @@ _META = (
     r"|^\W*(?:note|answer|output|response|title|task|step \d+) ?:"
     r"|\b(?:the|this) persona (?:is|was|would|could|should|might)\b"
     r"|\b(?:mentioned|described|discussed|provided) in the (?:text|passage|article)\b"
+)
+
+#: Words about the person that the text came from: it does not stand alone.
+_BACK = (
+    r"\b(?:the|this|that) (?:first|other|above|given|original|previous|aforementioned|described|same) "
+    r"(?:persona|person|individual|character)\b"
+    r"|\b(?:the|this|that) (?:persona|person|individual|character) (?:above|described|mentioned|in question)\b"
+    r"|\b(?:described|mentioned|introduced|given|listed) (?:above|earlier|before)\b"
+    r"|^\W*(?:this|that) (?:person|individual|character)\b"
 )
 
 #: Words that name a person and carry no telling ending.
@@ -92,6 +110,11 @@ _NOBODY = rf"(?i)\b(?:(?:an?|the) major|{'|'.join(sorted(set(_NOBODY_WORDS)))})\
 def refusal(table: pa.Table, *, column: str) -> pa.BooleanArray:
     """Refusals ("I cannot provide ...", "As an AI ...") and text about the answer ("Here is a persona: ...")."""
     return matches(strings(table, column), f"(?i){_REFUSAL}|{_META}")
+
+
+def refers_back(table: pa.Table, *, column: str) -> pa.BooleanArray:
+    """Texts that lean on the one they were made from ("the person above", "described earlier")."""
+    return matches(strings(table, column), f"(?i){_BACK}")
 
 
 def not_a_person(table: pa.Table, *, column: str, within: int = 100) -> pa.BooleanArray:

@@ -2,14 +2,18 @@
 
 ``text_to_persona`` turns a seed ``{text: "Set the neck joint before..."}`` into items such as ``{persona: "A luthier
 who restores ...", relation: "write", granularity: "fine"}``. It asks for the description alone and refuses to guess
-one where the answer holds none.
+one where the answer holds none. ``persona_to_persona`` turns a persona into people close to it, such as ``{persona: "A
+timber merchant who ...", relation: "supplier", hop: 1, parent_id: "6f0c..."}``; ``hub`` gives hop 0 the same columns.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Sequence
+
+import pyarrow as pa
 
 from pipelines.engine.llm import LLM
 from pipelines.prompts import PromptSet
@@ -32,10 +36,11 @@ async def text_to_persona(
 ) -> list[Item]:
     """One or several personas from one text (papers.md 1.2).
 
-    The relation verb is drawn from ``relations`` by the row's id, so that a rerun asks the same. ``granularity``
+    The relation verb is drawn from ``relations`` by the row's id, so that a rerun asks the same; a further round takes
+    the next one. ``granularity``
     (coarse, medium or fine) changes the instruction only. Rejects: ``unparsable`` (no description in the answer).
     """
-    relation = relations[int(digest("relation", row["id"])[:8], 16) % len(relations)]
+    relation = relations[(int(digest("relation", row["id"])[:8], 16) + llm.draw) % len(relations)]
     fields = {"text": row[text_column], "relation": relation, "granularity": granularity}
     if personas_per_text == 1:
         answer = await llm.chat(prompts.render("persona", trim="text", **fields))
@@ -55,6 +60,51 @@ async def text_to_persona(
         known = {"persona": answer.text, "relation": relation, "granularity": granularity}
         return [reject(reason, answer, detail=str(error), **known)]
     return [_item(answer, tidy(persona), relation, granularity) for persona in described]
+
+
+async def persona_to_persona(
+    row: Row, llm: LLM, prompts: PromptSet, *, relation_types: Sequence[str], fan_out: int
+) -> list[Item]:
+    """``fan_out`` people in close relation to one persona, each by a call of its own (papers.md 1.3).
+
+    The relation types are drawn by the row's id, without repeats while there are enough; a further round goes on with
+    those that were not drawn. An item records its relation, its parent and its hop, one more than the parent's.
+    Rejects: ``unparsable`` (no description in the answer).
+    """
+    order = sorted(relation_types, key=lambda one: digest("relation", row["id"], one))
+    drawn = [order[place % len(order)] for place in range(llm.draw * fan_out, (llm.draw + 1) * fan_out)]
+    asked = [prompts.render("related", trim="persona", persona=row["persona"], relation=one) for one in drawn]
+    answers = await asyncio.gather(*map(llm.chat, asked))
+    items = []
+    for relation, answer in zip(drawn, answers, strict=True):
+        columns = {"source": "persona", "relation": relation, "hop": row["hop"] + 1, "parent_id": row["id"]}
+        persona = tidy(answer.text)
+        if persona:
+            items.append(keep(answer, persona=persona, **columns))
+        else:
+            items.append(reject("unparsable", answer, detail="the answer is empty", **columns))
+    return items
+
+
+def hub(table: pa.Table, *, text_column: str, source: str) -> pa.Table:
+    """Rows with the columns of the hub: personas of hop 0, from the column ``text_column``.
+
+    ``source`` says where they are from: ``text`` (Text-to-Persona) or ``given`` (the input).
+    """
+    rows = table.num_rows
+    related = table["relation"] if source == "text" else pa.nulls(rows, pa.string())
+    return pa.table(
+        {
+            "id": table["id"],
+            "parent_ids": table["parent_ids"],
+            "persona": table[text_column].cast(pa.string()),
+            "source": pa.repeat(source, rows),
+            "relation": related,
+            "hop": pa.repeat(pa.scalar(0, pa.int64()), rows),
+            "parent_id": pa.nulls(rows, pa.string()),
+            "provenance": table["provenance"],
+        }
+    )
 
 
 def tidy(text: str) -> str:

@@ -20,7 +20,7 @@ from pipelines.engine.kinds import open_engine
 from pipelines.engine.llm import Engine
 from pipelines.errors import EngineDead, RunStopped, UserError
 from pipelines.stages.flow import FlowWork, flow_work
-from pipelines.stages.sift import decided, encoded, filtered
+from pipelines.stages.sift import decided, encoded, filtered, mapped
 from pipelines.stages.stage import Job, Stage, beside, bind
 from pipelines.store.commit import Outcome, commit
 from pipelines.store.dataset import Shard, part_name, read_shard
@@ -123,6 +123,8 @@ class ShardActor:
         if stage.kind == "filter":
             rules = {reason: bind(node) for reason, node in stage.node["filters"].items()}
             return await asyncio.to_thread(filtered, stage.name, stage.fingerprint, shard, table, rules)
+        if stage.kind == "map":
+            return await asyncio.to_thread(mapped, stage.name, stage.fingerprint, shard, table, bind(stage.node["map"]))
         decisions = await asyncio.to_thread(decisions_for, stages.sub(job.target), shard.index)
         return await asyncio.to_thread(decided, stage.name, stage.fingerprint, shard, table, decisions)
 

@@ -10,13 +10,13 @@ import inspect
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from pipelines.dedup.index import outdated
 from pipelines.dedup.workers import Workers
 from pipelines.errors import RunStopped
 from pipelines.rows import canonical
+from pipelines.stages.before import Segment, encoded_in, index_has_grown, vectors_in
 from pipelines.stages.stage import Stage, beside, bind
 from pipelines.store.commit import read_side
-from pipelines.store.dataset import Dataset, Plan, Shard, committed, slice_parts
+from pipelines.store.dataset import Dataset, Plan, Shard, committed, slice_parts, taken
 from pipelines.store.decisions import VECTORS, decided_already, write_decisions
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import Entry, read_entry
@@ -34,26 +34,29 @@ def refuse_unready(stages: Sequence[Stage], rows: int) -> None:
             refuse(rows)
 
 
-def settle_plan(stages: Folder, stage: Stage, source: Dataset, shard_rows: int) -> tuple[Folder, Plan]:
+def settle_plan(
+    stages: Folder, stage: Stage, source: Dataset, shard_rows: int, so_far: Sequence[str] = ()
+) -> tuple[Folder, Plan]:
     """The directory and the frozen shards of a stage over ``source``; written now if the stage has not started.
 
     A row-wise stage whose input has grown by parts gets further shards for them. An all-row stage decided over all
-    rows there were, so over a grown input, or where its standing index has grown before the run was in it, it decides
-    again, in a directory of the next generation; and so does whatever reads that one.
+    rows there were, so over a grown input, or where its standing index has grown before the run was in it, or what the
+    run had kept before (``so_far``, a word for each dataset of it) is another, it decides again, in a directory of the
+    next generation; and so does whatever reads that one. A stage that takes some rows of its input takes no further
+    ones when that grows.
     """
+    parts = list(zip(source.parts, source.counts, strict=True))
     generation = 0
     while True:
         target = stages.sub(stage.folder(generation))
         plan = Plan.load(target)
-        new = [
-            (p, n) for p, n in zip(source.parts, source.counts, strict=True) if plan is None or p not in plan.covered
-        ]
+        new = [(p, n) for p, n in parts if plan is None or (p not in plan.covered and stage.take is None)]
         if plan is None:
             break
         grown = any(rows for _, rows in new)
-        later = Plan.load(stages.sub(stage.folder(generation + 1))) if stage.kind == "dedup" else None
+        later = Plan.load(stages.sub(stage.folder(generation + 1))) if stage.decides else None
         decided_again = later is not None and later.source == plan.source
-        again = stage.kind == "dedup" and (grown or decided_again or _index_has_grown(target, stage, source))
+        again = stage.decides and (grown or decided_again or _compared_with_others(target, stage, source, so_far))
         if plan.source == base(source.folder) and not again:
             break
         generation += 1
@@ -61,19 +64,19 @@ def settle_plan(stages: Folder, stage: Stage, source: Dataset, shard_rows: int) 
         raise RunStopped(f"{target.url} has committed shards and no plan of them; put plan-000.json back, or delete it")
     if new:
         # Parts without a row need a shard only where they are all there is: an empty dataset is typed, too.
-        shards = slice_parts(new, shard_rows, len(plan.shards) if plan else 0) if plan is None or grown else []
-        plan = Plan.extend(target, source.folder, shards, [p for p, _ in new])
+        slices = taken(new, stage.take)
+        shards = slice_parts(slices, shard_rows, len(plan.shards) if plan else 0) if plan is None or grown else []
+        plan = Plan.extend(target, source.folder, shards, [p for p, _, _ in slices])
     assert plan is not None  # a source has at least one part, so a new plan was just written
     return target, plan
 
 
-def _index_has_grown(target: Folder, stage: Stage, source: Dataset) -> bool:
-    """Whether other runs have added to a stage's index after it decided and before this run was in it."""
-    decided = decided_already(target) if stage.index else None
-    if decided is None or stage.index is None:
+def _compared_with_others(target: Folder, stage: Stage, source: Dataset, so_far: Sequence[str]) -> bool:
+    """Whether a stage has decided, and what its rows were held against is another now."""
+    decided = decided_already(target)
+    if decided is None:
         return False
-    found = decided["stats"]["against"]
-    return outdated(stage.index, found["kind"], source.origin, found["segments"])
+    return decided["so_far"] != list(so_far) or index_has_grown(target, stage, source.origin)
 
 
 def settle_vectors(target: Folder, source: Dataset) -> tuple[Folder, Plan, dict[int, Entry]]:
@@ -81,7 +84,7 @@ def settle_vectors(target: Folder, source: Dataset) -> tuple[Folder, Plan, dict[
     place = target.sub(VECTORS)
     plan = Plan.load(place)
     if plan is None:
-        shards = slice_parts(zip(source.parts, source.counts, strict=True), ENCODED_ROWS, 0)
+        shards = slice_parts(taken(zip(source.parts, source.counts, strict=True), None), ENCODED_ROWS, 0)
         plan = Plan.extend(place, source.folder, shards, source.parts)
     return place, plan, {shard: read_entry(place, shard) for shard in committed(place)}
 
@@ -121,10 +124,17 @@ def settle_retries(
 
 
 def decide_stage(
-    target_url: str, source_url: str, counts: Mapping[int, int], stage: Stage, workers: Workers | None = None
+    target_url: str,
+    source_url: str,
+    counts: Mapping[int, int],
+    stage: Stage,
+    workers: Workers | None = None,
+    so_far: Sequence[str] = (),
+    before: Sequence[Segment] = (),
 ) -> str:
-    """Make and publish the decisions of a dedup stage; runs in a process of its own. Returns the phase ledger.
+    """Make and publish the decisions of an all-row stage; runs in a process of its own. Returns the phase ledger.
 
+    ``so_far`` is a word for each dataset that the run has kept before, ``before`` the segments of all of them.
     What memory does not hold goes through ``spill/``, which is deleted once the decisions are there.
     """
     target = folder(target_url)
@@ -134,35 +144,18 @@ def decide_stage(
         plan = Plan.load(target)
         assert plan is not None  # settle_plan ran before
         spill = target.sub(SPILL)
-        decide = bind(stage.node["dedup"])
-        offered = {"spill": spill.url, "workers": workers, **_vectors(target, stage)}
-        taken = inspect.signature(decide).parameters
-        found = decide(source, **{name: value for name, value in offered.items() if name in taken})
-        ledger = write_decisions(target, source, plan.shards, found.blocks, found.stats)
+        decide = bind(stage.node[stage.kind])
+        vectors = encoded_in(vectors_in(target, stage))
+        offered = {"spill": spill.url, "workers": workers, "before": before, **vectors}
+        known = inspect.signature(decide).parameters
+        found = decide(source, **{name: value for name, value in offered.items() if name in known})
+        ledger = write_decisions(target, source, plan.shards, found.blocks, found.stats, so_far)
     # Its own, and what other settings or an earlier generation left when they were given up.
     stages = folder(target_url.rstrip("/").rpartition("/")[0])
     for name in stages.folders():
         if name.partition("-")[2].startswith(f"{stage.name}-"):
             stages.sub(name).sub(SPILL).clear()
     return canonical(ledger)
-
-
-def remember_stage(stage: Stage, target_url: str, last_url: str, counts: Mapping[int, int], state: str) -> None:
-    """Add what a run kept at its end to the standing index that a dedup stage checked against."""
-    kept, remember = Dataset.of(folder(last_url), dict(counts)), beside(stage.node["dedup"], "remember")
-    assert remember is not None  # only a stage that has an index comes here
-    if _index_has_grown(folder(target_url), stage, kept):
-        raise RunStopped(
-            f"dedup.against={stage.index}: another run added to the index after this one decided; run the same command "
-            "again, and it decides again"
-        )
-    remember(kept, run=kept.origin, state=state, **_vectors(folder(target_url), stage))
-
-
-def _vectors(target: Folder, stage: Stage) -> dict[str, Dataset]:
-    """The vectors that a stage has made, as the argument ``encoded``; nothing for one that compares none."""
-    parts = committed(target.sub(VECTORS)) if stage.encodes else []
-    return {"encoded": Dataset.of(target.sub(VECTORS), dict.fromkeys(parts, 0))} if parts else {}
 
 
 def pending(plan: Plan, done: Mapping[int, Entry]) -> list[Shard]:

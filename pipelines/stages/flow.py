@@ -53,6 +53,7 @@ class FlowWork:
     keep_calls: bool
     rows_in_flight: asyncio.Semaphore
     progress: Counter[str] = field(default_factory=Counter)
+    draw: int = 0
 
     async def run(self, shard: Shard, table: pa.Table) -> Outcome:
         """Run every row of ``table`` (the shard's input) and return what became of it.
@@ -70,7 +71,8 @@ class FlowWork:
 
     async def _row(self, row: Row) -> RowDone:
         async with self.rows_in_flight:
-            llm = RowLLM(self.engine, row["id"], sampling=self.sampling, seed=self.seed, overlong=self.overlong)
+            how: dict[str, Any] = {"seed": self.seed, "overlong": self.overlong, "draw": self.draw}
+            llm = RowLLM(self.engine, row["id"], sampling=self.sampling, **how)
             try:
                 made = await self.flow(row, llm, self.prompts)
                 items = [_marked(checked(item, self.columns, self.stage)) for item in made]
@@ -189,6 +191,7 @@ def flow_work(
         revision=config["model"]["revision"],
         sampling=Sampling(**{**config["sampling"], "stop": tuple(config["sampling"]["stop"])}),
         seed=config["seed"],
+        draw=stage.draw,
         overlong=config["recipe"]["overlong"],
         keep_calls=config["io"]["keep_calls"],
         rows_in_flight=rows_in_flight,

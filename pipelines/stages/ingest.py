@@ -22,7 +22,7 @@ _WRITERS = 2
 
 def settle_seeds(target: Folder, rows: int, shard_rows: int) -> Plan:
     """The frozen shards of the seeds stage over ``rows`` input rows; written now if it has not started."""
-    return Plan.load(target) or Plan.extend(target, target, slice_parts([(0, rows)], shard_rows, 0), [])
+    return Plan.load(target) or Plan.extend(target, target, slice_parts([(0, 0, rows)], shard_rows, 0), [])
 
 
 def ingest(plain: dict[str, Any], target_url: str, fingerprint: str, rows_per_shard: int) -> Iterator[str]:

@@ -22,6 +22,8 @@ from pipelines.store.ledger import Entry
 
 #: A rule over one column of a table: True for every row to be rejected.
 Rule = Callable[[pa.Table], pa.Array]
+#: No row rejected.
+NOTHING = pa.table({"reason": pa.array([], pa.string())})
 
 
 def filtered(stage: str, fingerprint: str, shard: Shard, table: pa.Table, rules: Mapping[str, Rule]) -> Outcome:
@@ -34,13 +36,29 @@ def filtered(stage: str, fingerprint: str, shard: Shard, table: pa.Table, rules:
     return sifted(stage, fingerprint, shard, table, reasons, started)
 
 
+def mapped(
+    stage: str, fingerprint: str, shard: Shard, table: pa.Table, change: Callable[[pa.Table], pa.Table]
+) -> Outcome:
+    """The same rows with other columns."""
+    started = time.monotonic()
+    made = change(table)
+    if not made["id"].equals(table["id"]):
+        raise ValueError(f"stage {stage}: a map keeps every row, in order")
+    return Outcome(made, tallied(stage, fingerprint, shard.index, made, NOTHING, started))
+
+
 def decided(stage: str, fingerprint: str, shard: Shard, table: pa.Table, decisions: pa.Table) -> Outcome:
-    """Reject the rows that ``decisions`` names (by id), with what the decision says of them (keeper, similarity...)."""
+    """Reject the rows that ``decisions`` names (by id), with what the decision says of them (keeper, similarity...).
+
+    Its column ``reason`` says why; without one the rows are duplicates.
+    """
     started = time.monotonic()
     place = pc.index_in(table["id"], value_set=decisions["id"].combine_chunks())
     if pc.count(place).as_py() != decisions.num_rows:
         raise Damaged(f"stage {stage}: its decisions name rows of shard {shard.index} that are not there")
     found = decisions.drop_columns(["id"]).take(place)
+    if "reason" in found.column_names:
+        return sifted(stage, fingerprint, shard, table, found["reason"], started, found.drop_columns(["reason"]))
     reasons = pc.if_else(pc.is_valid(place), "duplicate", pa.scalar(None, pa.string()))
     return sifted(stage, fingerprint, shard, table, reasons, started, found)
 
@@ -51,8 +69,7 @@ def encoded(stage: Stage, shard: Shard, table: pa.Table, threads: int) -> Outcom
     make = stage.encodes
     assert make is not None
     made = make(table, threads=threads)
-    nothing = pa.table({"reason": pa.array([], pa.string())})
-    return Outcome(made, tallied(stage.name, stage.fingerprint, shard.index, made, nothing, started))
+    return Outcome(made, tallied(stage.name, stage.fingerprint, shard.index, made, NOTHING, started))
 
 
 def sifted(

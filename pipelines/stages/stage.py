@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from pipelines.store.survey import DECIDING
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -15,9 +17,14 @@ class Stage:
 
     Attributes:
         number: place in the recipe; 0 is the seeds stage, which every recipe begins with.
-        kind: seeds, flow, filter or dedup.
+        kind: seeds, flow, map, filter, dedup or select.
         node: the stage's settings as composed.
         identity: what its fingerprint is made of, by name, so that a change can be named.
+        source: number of the stage whose rows it takes.
+        take: which of them, as (first, how many); None takes all.
+        so_far: numbers of the stages whose rows are in the result already, for a dedup to hold its rows against.
+        output: whether its rows are part of the run's result.
+        draw: which sample of the same prompts a flow asks for; 0 is the first.
     """
 
     number: int
@@ -26,6 +33,16 @@ class Stage:
     node: Mapping[str, Any]
     identity: Mapping[str, str]
     fingerprint: str
+    source: int = 0
+    take: tuple[int, int] | None = None
+    so_far: tuple[int, ...] = ()
+    output: bool = False
+    draw: int = 0
+
+    @property
+    def decides(self) -> bool:
+        """Whether it must see all of its rows before it lets any pass."""
+        return self.kind in DECIDING
 
     @property
     def encodes(self) -> Callable[..., Any] | None:
@@ -59,9 +76,27 @@ class Job:
     threads: int = 1
 
 
+def chains(recipe: Mapping[str, Any]) -> list[dict[str, Mapping[str, Any]]]:
+    """The nodes of a recipe's stages by name, without those that are switched off.
+
+    One chain, or where the recipe ends in a block ``{repeat: n, stages: ...}``, one and then n more: the rows that any
+    of them keeps are part of the result, and the next one begins with them. The first stage of the second repetition of
+    the block ``hop`` is named ``hop2.<stage>``.
+    """
+
+    def on(nodes: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+        return {name: node for name, node in nodes.items() if "repeat" not in node and node.get("enabled", True)}
+
+    found = [on(recipe["stages"])]
+    for block, node in recipe["stages"].items():
+        for number in range(1, node.get("repeat", 0) + 1):
+            found.append({f"{block}{number}.{name}": inner for name, inner in on(node["stages"]).items()})
+    return found
+
+
 def enabled(recipe: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The nodes of a recipe's stages by name, without those that are switched off."""
-    return {name: node for name, node in recipe["stages"].items() if node.get("enabled", True)}
+    """The nodes of all of a recipe's chains by name."""
+    return {name: node for chain in chains(recipe) for name, node in chain.items()}
 
 
 def bind(node: Mapping[str, Any]) -> Callable[..., Any]:

@@ -142,6 +142,36 @@ class Dataset:
         return [Dataset.of(self.folder, counts) for counts in cut]
 
 
+@dataclass(frozen=True)
+class Datasets:
+    """Datasets of one run, one after another."""
+
+    each: tuple[Dataset, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(one.rows for one in self.each)
+
+    @property
+    def origin(self) -> str:
+        """The id of the run."""
+        return self.each[0].origin
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """One table a part, in order."""
+        for one in self.each:
+            yield from one.batches(columns)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Where each part lies."""
+        return tuple(file for one in self.each for file in one.files)
+
+    def cut(self, rows: int) -> list[Dataset]:
+        """The same rows in order, in datasets of whole parts, of about ``rows`` each."""
+        return [some for one in self.each for some in one.cut(rows)]
+
+
 def rows_of(stage: Folder, part: int) -> int:
     """Rows of a part, from its footer."""
     with named(f"{stage.url}/{part_name(part)}"), stage.open(part_name(part)) as file:
@@ -183,8 +213,24 @@ def read_shard(source: Folder, shard: Shard, columns: Sequence[str] | None = Non
     return table
 
 
-def slice_parts(parts: Iterable[tuple[int, int]], shard_rows: int, first: int) -> list[Shard]:
-    """Cut parts, given as (part, rows), into shards of ``shard_rows`` rows, numbered from ``first``.
+def taken(parts: Iterable[tuple[int, int]], take: tuple[int, int] | None) -> list[tuple[int, int, int]]:
+    """Of parts, given as (part, rows), the slices with the rows that ``take`` (first, how many) names; None names all.
+
+    Parts without any such row are left out, unless all are taken.
+    """
+    first, last = (take[0], sum(take)) if take else (0, None)
+    slices: list[tuple[int, int, int]] = []
+    before = 0
+    for part, rows in parts:
+        start, stop = max(0, first - before), rows if last is None else min(rows, last - before)
+        if start < stop or take is None:
+            slices.append((part, start, stop))
+        before += rows
+    return slices
+
+
+def slice_parts(parts: Iterable[tuple[int, int, int]], shard_rows: int, number: int) -> list[Shard]:
+    """Cut slices of parts, (part, first, after), into shards of ``shard_rows`` rows, numbered from ``number``.
 
     Every row lands in exactly one shard, in order; only the last shard is shorter. Parts without any row make one
     empty shard, so that the stage's dataset is empty and still typed.
@@ -193,18 +239,18 @@ def slice_parts(parts: Iterable[tuple[int, int]], shard_rows: int, first: int) -
     shards: list[Shard] = []
     slices: list[tuple[int, int, int]] = []
     filled = 0
-    for part, rows in parts:
-        start = 0
-        while start < rows:
-            stop = min(rows, start + shard_rows - filled)
+    for part, first, after in parts:
+        start = first
+        while start < after:
+            stop = min(after, start + shard_rows - filled)
             slices.append((part, start, stop))
             filled += stop - start
             start = stop
             if filled == shard_rows:
-                shards.append(Shard(first + len(shards), tuple(slices), filled))
+                shards.append(Shard(number + len(shards), tuple(slices), filled))
                 slices, filled = [], 0
     if filled or (parts and not shards):
-        shards.append(Shard(first + len(shards), tuple(slices or [(parts[0][0], 0, 0)]), filled))
+        shards.append(Shard(number + len(shards), tuple(slices or [(parts[0][0], 0, 0)]), filled))
     return shards
 
 

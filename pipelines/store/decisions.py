@@ -41,12 +41,18 @@ def decided_already(stage: Folder) -> dict[str, Any] | None:
 
 
 def write_decisions(
-    stage: Folder, source: Dataset, shards: Sequence[Shard], blocks: Iterable[pa.Table], stats: Mapping[str, Any]
+    stage: Folder,
+    source: Dataset,
+    shards: Sequence[Shard],
+    blocks: Iterable[pa.Table],
+    stats: Mapping[str, Any],
+    so_far: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Publish the decisions of a stage, unless another driver already has; returns the phase ledger that counts.
 
     ``blocks`` are tables of ``row`` (place in the input), ``id`` and the stage's own columns; the rows of one come
-    before those of the next. A block is in memory at a time.
+    before those of the next. A block is in memory at a time. ``so_far`` names what the rows were held against beside
+    themselves.
 
     Raises:
         ValueError: a row is not in the input, is named twice, or out of order.
@@ -79,6 +85,7 @@ def write_decisions(
         "rows_kept": source.rows - count,
         "rows_removed": count,
         "stats": dict(stats),
+        "so_far": list(so_far),
         "files": files,
     }
     first = first.replace_schema_metadata({FOOTER: json.dumps(ledger).encode()})

@@ -137,6 +137,11 @@ def totals(entries: Iterable[Entry]) -> Totals:
     )
 
 
+def counts_of(entries: Mapping[int, Entry]) -> dict[int, int]:
+    """Rows of each committed part, in order."""
+    return {part: entry.items_kept for part, entry in sorted(entries.items())}
+
+
 def read_entry(stage: Folder, shard: int) -> Entry:
     """The entry in the footer of a committed part; ValueError when the file or its entry is damaged."""
     with stage.open(part_name(shard)) as file:

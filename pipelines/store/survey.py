@@ -7,9 +7,8 @@ be looked at while a driver works in it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, starmap
 from typing import Any
 
 from pipelines.errors import RunStopped, UserError
@@ -19,12 +18,16 @@ from pipelines.store.files import Folder, base
 from pipelines.store.ledger import Entry, entries_of
 from pipelines.store.record import read_record
 
+#: Kinds of stage that decide over all of their rows before they apply what they decided; also the key of their node.
+DECIDING = ("dedup", "select")
+
 
 @dataclass(frozen=True)
 class StageRecord:
     """A stage of a run as its directory tells it: what was recorded of it, and its current shards.
 
-    ``plan`` is None, and ``folder`` is empty or absent, while the stage has not started on its current input.
+    ``plan`` is None, and ``folder`` is empty or absent, while the stage has not started on its current input. The rest
+    is as in ``stages.stage.Stage``.
     """
 
     number: int
@@ -33,6 +36,14 @@ class StageRecord:
     fingerprint: str
     folder: Folder
     plan: Plan | None
+    source: int
+    take: tuple[int, int] | None
+    output: bool
+
+    @property
+    def decides(self) -> bool:
+        """Whether it saw all of its rows before it let any pass."""
+        return self.kind in DECIDING
 
 
 @dataclass(frozen=True)
@@ -79,7 +90,7 @@ def stage_records(run: Folder) -> list[StageRecord]:
     present = stages.folders()
     found: list[StageRecord] = []
     for entry in recorded:
-        source = base(found[-1].folder) if found else None
+        source = base(found[entry["source"]].folder) if found else None
         found.append(_current(stages, present, entry, source))
     return found
 
@@ -93,10 +104,16 @@ def _current(stages: Folder, present: Iterable[str], recorded: Mapping[str, Any]
         plan = Plan.load(stages.sub(folder))
         # Shards without a plan are current too: verify says that it is missing.
         if committed(stages.sub(folder)) if plan is None else source in (None, plan.source):
-            return StageRecord(number, name, recorded["kind"], fingerprint, stages.sub(folder), plan)
+            return _record(recorded, stages.sub(folder), plan)
     following = max(generations, default=-1) + 1
     folder = f"{number}.{following}-{name}-{fingerprint[:12]}" if following else f"{number}-{name}-{fingerprint[:12]}"
-    return StageRecord(number, name, recorded["kind"], fingerprint, stages.sub(folder), None)
+    return _record(recorded, stages.sub(folder), None)
+
+
+def _record(recorded: Mapping[str, Any], place: Folder, plan: Plan | None) -> StageRecord:
+    take = tuple(recorded["take"]) if recorded["take"] else None
+    names = ("number", "name", "kind", "fingerprint", "source", "output")
+    return StageRecord(folder=place, plan=plan, take=take, **{name: recorded[name] for name in names})
 
 
 def survey(run: Folder) -> list[StageNow]:
@@ -155,9 +172,21 @@ def all_there(run: Folder, files: Mapping[str, Iterable[str]]) -> bool:
 
 def complete(stages: list[StageNow]) -> bool:
     """Whether every stage is whole and has taken up every shard of the one before."""
-    return all(stage.whole for stage in stages) and all(starmap(_took_up, pairwise(stages)))
+    return all(
+        stage.whole and (stage.record.number == 0 or _took_up(source_of(stages, stage), stage)) for stage in stages
+    )
+
+
+def source_of(stages: Sequence[StageNow], stage: StageNow) -> StageNow:
+    """The stage whose rows a stage takes."""
+    return stages[stage.record.source]
+
+
+def outputs(stages: Iterable[StageNow]) -> list[StageNow]:
+    """The stages whose rows are the run's result, in order."""
+    return [stage for stage in stages if stage.record.output]
 
 
 def _took_up(before: StageNow, stage: StageNow) -> bool:
-    """Whether a stage's shards cover all of its input; a retry makes the input grow."""
-    return stage.plan is not None and stage.plan.covered.issuperset(before.entries)
+    """Whether a stage's shards cover all of its input that it is to take; a retry makes the input grow."""
+    return stage.plan is not None and (stage.record.take is not None or stage.plan.covered.issuperset(before.entries))

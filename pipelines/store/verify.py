@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from itertools import zip_longest
 from typing import Any
 
 import pyarrow as pa
@@ -20,12 +19,12 @@ import pyarrow.compute as pc
 from pipelines.errors import RunStopped
 from pipelines.store.commit import SIDES, read_sealed, read_side
 from pipelines.store.compare import compared
-from pipelines.store.dataset import Plan, Shard, committed, part_name, read_shard
+from pipelines.store.dataset import Plan, Shard, committed, part_name, read_shard, taken
 from pipelines.store.decisions import VECTORS, decision_files
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import Entry, entry_in, read_cache, totals
 from pipelines.store.record import read_record
-from pipelines.store.survey import StageNow, StageRecord, complete, finished, stage_records, state_now
+from pipelines.store.survey import StageNow, StageRecord, complete, finished, outputs, stage_records, state_now
 
 #: What a damaged file can make the readers raise.
 _DAMAGE = (ValueError, OSError, KeyError, TypeError, pa.ArrowException)
@@ -48,10 +47,11 @@ def verify(run: str) -> dict[str, Any]:
     except RunStopped as error:
         stages = []
         defects.append(str(error))
-    for stage, after in zip_longest(stages, stages[1:]):
-        # What the next stage has taken up was committed, whatever is there now.
-        taken_up = after.plan.covered if after is not None and after.plan is not None else frozenset()
-        now, left = _check_stage(place, stage, seen[-1] if seen else None, taken_up, defects)
+    for stage in stages:
+        # What other stages have taken up was committed, whatever is there now.
+        takers = [one.plan.covered for one in stages if one.source == stage.number < one.number and one.plan]
+        taken_up = frozenset[int]().union(*takers)
+        now, left = _check_stage(place, stage, seen[stage.source] if seen else None, taken_up, defects)
         seen.append(now)
         leftovers += left
     if not defects and complete(seen):
@@ -96,7 +96,7 @@ def _check_stage(
     plan = stage.plan or Plan.load(stage.folder)  # a stage may have begun since the run was looked at
     if plan is None and (taken_up or present):
         defect("the plan that froze its shards (plan-000.json) is missing")
-    for text in _gaps(place, plan, before) if plan is not None else ():
+    for text in _gaps(place, plan, before, stage.take) if plan is not None else ():
         defect(text)
     planned = {shard.index: shard for shard in plan.shards} if plan else {}
     cache = read_cache(place, stage.folder)
@@ -124,7 +124,7 @@ def _check_stage(
             for text in shard_defects(stage, index, entry, kept, sides, inputs, shard):
                 defect(text)
             ids.append(kept["id"])
-            if stage.kind == "dedup" and sides["rejected"] is not None:
+            if stage.decides and sides["rejected"] is not None:
                 turned_away += sides["rejected"]["id"].chunks
         except _DAMAGE as error:
             defect(f"{part_name(index)} or a file beside it is damaged: {type(error).__name__}: {error}")
@@ -133,7 +133,7 @@ def _check_stage(
             read_sealed(stage.folder.sub(VECTORS), part_name(index), ["id"])
         except _DAMAGE as error:
             defect(str(error))
-    if stage.kind == "dedup" and plan is not None and entries:
+    if stage.decides and plan is not None and entries:
         for text in _decision_defects(stage.folder, turned_away, present):
             defect(text)
     everything = pa.chunked_array([c for a in ids for c in a.chunks], pa.string())
@@ -145,25 +145,26 @@ def _check_stage(
     return StageNow(stage, entries), left
 
 
-def _gaps(place: Folder, plan: Plan, before: StageNow | None) -> Iterator[str]:
+def _gaps(place: Folder, plan: Plan, before: StageNow | None, take: tuple[int, int] | None) -> Iterator[str]:
     """Where a plan's shards leave rows of the input out, or take them twice; retries take rows a second time."""
     if before is None:
         try:
-            lengths = {0: read_record(place, "manifest.json")["rows"]}
+            wanted = [(0, 0, read_record(place, "manifest.json")["rows"])]
         except (FileNotFoundError, RunStopped):
             return  # said already
     else:
         for part in sorted(plan.covered - set(before.entries)):
             yield f"its plan covers {part_name(part)} of {before.record.name}, which is not committed"
-        lengths = {part: entry.items_kept for part, entry in before.entries.items() if part in plan.covered}
-    reached = dict.fromkeys(lengths, 0)
+        parts = [(part, entry.items_kept) for part, entry in sorted(before.entries.items())]
+        wanted = [one for one in taken(parts, take) if take or one[0] in plan.covered]
+    reached = {part: first for part, first, _ in wanted}
     slices = sorted(slice_ for shard in plan.shards if shard.ids is None for slice_ in shard.slices)
     for part, first, after in slices:
         reached[part] = after if reached.get(part) == first else -1
-    for part, rows in lengths.items():
-        if reached[part] != rows:
+    for part, first, after in wanted:
+        if reached[part] != after:
             where = "the frozen input" if before is None else f"{part_name(part)} of {before.record.name}"
-            yield f"its plan does not cut {where} ({rows} rows) into shards without gap or overlap"
+            yield f"its plan does not cut {where} (rows {first} to {after}) into shards without gap or overlap"
 
 
 def _decision_defects(stage: Folder, turned_away: list[pa.Array], present: list[int]) -> Iterator[str]:
@@ -234,15 +235,15 @@ def shard_defects(
 
 
 def _check_published(place: Folder, seen: list[StageNow], defects: list[str]) -> None:
-    """``data/`` must hold exactly the last stage's kept rows, ``removed/`` exactly what dedup stages turned away."""
+    """``data/`` must hold exactly the rows of the result, ``removed/`` exactly what dedup stages turned away."""
     try:
         published = read_record(place, "metadata.json")
     except FileNotFoundError:
         return
     if published["state"] != state_now(seen):
         return  # of an earlier state: the run has not reached its end again
-    last = seen[-1]
-    kept = (read_sealed(last.record.folder, part_name(part)) for part in sorted(last.entries))
+    last = outputs(seen)
+    kept = (read_sealed(now.record.folder, part_name(part)) for now in last for part in sorted(now.entries))
     dedups = [(now, entry) for now in seen if now.record.kind == "dedup" for _, entry in sorted(now.entries.items())]
     sides = (read_side(now.record.folder, entry, "rejected") for now, entry in dedups)
     for name, wanted in (("data", kept), ("removed", (side for side in sides if side is not None))):
@@ -258,8 +259,8 @@ def _check_published(place: Folder, seen: list[StageNow], defects: list[str]) ->
                 f"{name}/ holds {there} rows in {len(files)} files, which are not the {decided} that the stages "
                 "decided on; delete metadata.json and run the same command again"
             )
-    if published["rows"] != sum(entry.items_kept for entry in last.entries.values()):
-        defects.append("metadata.json counts other rows than the last stage kept")
+    if published["rows"] != sum(entry.items_kept for now in last for entry in now.entries.values()):
+        defects.append("metadata.json counts other rows than the stages kept")
 
 
 def _ids(column: pa.ChunkedArray | pa.Array | None) -> pa.Array:

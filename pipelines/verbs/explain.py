@@ -74,15 +74,21 @@ def _path(stages: Sequence[StageNow], home: Home, record: Mapping[str, Any], unt
         return
     yield {"stage": born.record.name, "outcome": "kept"}
     part, row = home.shard, place_in_part(born, home.shard, home.id)
-    for stage in stages[home.stage + 1 : until]:
-        shards = [shard.index for shard in takers(stage, part, row, home.id) if shard.index in stage.entries]
-        if not shards:
-            yield {"stage": stage.record.name, "outcome": "waiting"}
+    stage = born
+    while True:
+        following = [one for one in stages[stage.record.number + 1 : until] if one.record.source == stage.record.number]
+        taken = [(one, [shard.index for shard in takers(one, part, row, home.id)]) for one in following]
+        # Of several, each takes some of the rows.
+        taken = [(one, shards) for one, shards in taken if shards or one.record.take is None]
+        for one, planned in taken:
+            if not (shards := [shard for shard in planned if shard in one.entries]):
+                yield {"stage": one.record.name, "outcome": "waiting"}
+            elif one.record.kind == "flow":
+                yield from (_taken_up(one, shard, home.id) for shard in shards)
+            else:
+                stage, part, row = one, shards[-1], place_in_part(one, shards[-1], home.id)
+        if not taken or taken[-1][0] is not stage:
             return
-        if stage.record.kind == "flow":
-            yield from (_taken_up(stage, shard, home.id) for shard in shards)
-            return
-        part, row = shards[-1], place_in_part(stage, shards[-1], home.id)
         if row < 0:
             yield from (_rejection(stage, found) for found in side_rows(stage, part, "rejected", home.id))
             return

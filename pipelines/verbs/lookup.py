@@ -145,15 +145,16 @@ def home_of_input(stages: Sequence[StageNow], stage: int, shard: int, row_id: st
     """The home of a row that a shard of ``stage`` read: back through stages that pass rows on, to where it was born."""
     while stage > 0:
         plan = stages[stage].plan
-        source = stages[stage - 1]
+        place = stages[stage].record.source
+        source = stages[place]
         slices = plan.shards[shard].slices if plan else ()
         held = (p for p, start, stop in slices if _holds(source.record.folder, p, start, stop, row_id))
         part = next(held, None)
         if part is None:
             return None
         if source.record.kind in ("seeds", "flow"):
-            return Home(stage - 1, part, row_id, kept=True)
-        stage, shard = stage - 1, part
+            return Home(place, part, row_id, kept=True)
+        stage, shard = place, part
     return None
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pipelines.dedup import minhash
 from pipelines.dedup.index import Index
 from pipelines.errors import Damaged, UserError
+from pipelines.store.files import folder
 
 KNOBS = {"text_column": "text", "threshold": 0.7, "bands": 64}
 
@@ -240,3 +241,18 @@ def test_a_file_that_is_lost_or_cut_is_named(rows, tmp_path, file) -> None:
         harm()
         with pytest.raises(Damaged, match=path.parent.name):
             minhash.find(night(rows, ["a b c"], "tuesday"), against=str(tmp_path / "i"), **KNOBS)
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 10**6))
+def test_rows_are_held_against_what_a_run_kept_before_as_against_an_index(tmp_path_factory, rows, seed) -> None:
+    rng = random.Random(seed)
+    first, second = night(rows, some(rng, 40), "r"), night(rows, some(rng, 40), "r", first=100)
+    stays = kept(first, minhash.find(first, **KNOBS))
+    place = folder(str(tmp_path_factory.mktemp("before")))
+    before = [(place.sub(name).url, count, seal) for name, count, seal in minhash.segment(stays, place, **KNOBS)]
+    found = minhash.find(second, before=before, **KNOBS)
+    index = tmp_path_factory.mktemp("index")
+    minhash.remember(stays, run="earlier", state="s", against=str(index), **KNOBS)
+    assert pairs(found) == pairs(minhash.find(second, against=str(index), **KNOBS))
+    assert found.stats["before"]["rows"] == len(stays.table)

@@ -17,14 +17,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from pipelines.dedup.index import Index
 from pipelines.dedup.vectors.cells import EXACT_ROWS, MOST_CELLS, SAMPLED, WANTED, by_cell, nearest
 from pipelines.dedup.vectors.search import AGAINST, BLOCK, first_close
 from pipelines.dedup.vectors.segment import Part, ids_of, read
 from pipelines.errors import UserError
+from pipelines.store.files import folder
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+#: A part of a segment: its folder, its rows and its seal.
+Segment = tuple[str, int, str]
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,12 @@ class _Found:
     cosine: NDArray[np.float64]
 
 
-def known(vectors: Floats, index: Index, threshold: float) -> Known:
+def known(vectors: Floats, segments: Sequence[Segment], threshold: float) -> Known:
     """Look for rows that an earlier run kept; of several that are too close, the earliest run's first by id.
 
     Args:
         vectors: tonight's, with a direction each.
-        index: of the kind ``embedding``.
+        segments: parts of a standing index, earlier runs first, or of what this run kept before: folder, rows, seal.
         threshold: cosine.
 
     Raises:
@@ -62,23 +64,23 @@ def known(vectors: Floats, index: Index, threshold: float) -> Known:
     """
     none = np.full(len(vectors), -1, np.int64)
     found = _Found(none, none.copy(), none.copy(), np.zeros(len(vectors)))
-    rows = sum(part.rows for part in index.counted)
+    rows = sum(count for _, count, _ in segments)
     # With so few rows, the samples are as many.
     exact = len(vectors) * rows <= EXACT_ROWS**2 or len(vectors) <= 2 * SAMPLED
     measured = None if exact else _Measured(len(vectors))
     bytes_read, run, asked = 0, "", np.arange(len(vectors))
     # Ray gives a process that reserves one CPU one thread.
     with threadpool_limits(len(os.sched_getaffinity(0))):
-        for number, part in enumerate(_parts(index)):
-            if run != index.counted[number].run:
+        for number, part in enumerate(_parts(segments)):
+            if run != (its := segments[number][0].rpartition("/")[0]):
                 # The rows of an earlier run come first: what one of them repeats is decided.
-                run, asked = index.counted[number].run, np.flatnonzero(found.part < 0)
+                run, asked = its, np.flatnonzero(found.part < 0)
             bytes_read += part.size
             if len(part.vectors) and len(asked):
-                _refuse_width(index, part, vectors)
+                _refuse_width(segments[number][0], part, vectors)
                 _look(vectors, asked, number, part, threshold, found, measured)
     gone = np.flatnonzero(found.part >= 0)
-    ids, keepers, more = _ids(index, found.part[gone], found.place[gone])
+    ids, keepers, more = _ids(segments, found.part[gone], found.place[gone])
     stats = {
         "rows": rows,
         "removed": len(gone),
@@ -127,14 +129,14 @@ class _Measured:
         }
 
 
-def _parts(index: Index) -> Iterator[Part]:
-    """The parts that count; one is read while another is looked through."""
+def _parts(segments: Sequence[Segment]) -> Iterator[Part]:
+    """The parts in order; one is read while another is looked through."""
     with ThreadPoolExecutor(1) as pool:
-        reading = [pool.submit(read, index.place, part) for part in index.counted[:1]]
-        for following in (*index.counted[1:], None):
+        reading = [pool.submit(read, folder(url), seal) for url, _, seal in segments[:1]]
+        for following in (*segments[1:], None):
             part = reading.pop().result() if reading else None
             if following is not None:
-                reading.append(pool.submit(read, index.place, following))
+                reading.append(pool.submit(read, folder(following[0]), following[2]))
             if part is not None:
                 yield part
 
@@ -184,24 +186,24 @@ def _close_cells(sample: Floats, part: Part, threshold: float) -> NDArray[np.boo
     return close
 
 
-def _ids(index: Index, parts: Ints, places: Ints) -> tuple[pa.Array, Ints, int]:
-    """Ids of rows of the index, each once; of each row asked for its place among them; and the bytes read."""
+def _ids(segments: Sequence[Segment], parts: Ints, places: Ints) -> tuple[pa.Array, Ints, int]:
+    """Ids of rows of the segments, each once; of each row asked for its place among them; and the bytes read."""
     ids: list[str] = []
     where, size = np.zeros(len(parts), np.int64), 0
     for number in np.unique(parts).tolist():
         mine = np.flatnonzero(parts == number)
         rows, back = np.unique(places[mine], return_inverse=True)
         where[mine] = len(ids) + back
-        some, more = ids_of(index.place, index.counted[number], rows)
+        some, more = ids_of(folder(segments[number][0]), rows)
         ids += some
         size += more
     return pa.array(ids, pa.string()), where, size
 
 
-def _refuse_width(index: Index, part: Part, vectors: Floats) -> None:
+def _refuse_width(where: str, part: Part, vectors: Floats) -> None:
     theirs, ours = part.vectors.shape[1], vectors.shape[1]
     if theirs != ours:
         raise UserError(
-            f"dedup.against={index.place.url}: the index holds vectors of {theirs} numbers, and "
+            f"dedup.against: {where} holds vectors of {theirs} numbers, and "
             f"dedup.embedding.encoder gives {ours}; set the encoder as it was, or start another index"
         )

@@ -20,7 +20,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.dedup.index import Named
 from pipelines.dedup.vectors.cells import EXACT_ROWS, nearest, trained
 from pipelines.dedup.vectors.matrix import with_direction
 from pipelines.errors import Damaged
@@ -60,14 +59,13 @@ def write(place: Folder, kept: Iterable[Kept]) -> list[tuple[str, int, str]]:
     return parts or [("part-0000", 0, _write(place.sub("part-0000"), pa.array([], pa.large_string()), *_NOTHING))]
 
 
-def read(place: Folder, part: Named) -> Part:
+def read(inside: Folder, seal: str) -> Part:
     """All of a part but its ids.
 
     Raises:
         Damaged: a file of it is missing, or not as it was written.
     """
-    inside = place.sub(part.name)
-    raw = _read(inside, "head.json", part.seal)
+    raw = _read(inside, "head.json", seal)
     head = parsed(f"{inside.url}/head.json", raw)
     files = {name: _read(inside, name, head["checksums"][name]) for name in head["checksums"]}
     width = head["dimensions"]
@@ -80,7 +78,7 @@ def read(place: Folder, part: Named) -> Part:
     )
 
 
-def ids_of(place: Folder, part: Named, rows: Ints) -> tuple[list[str], int]:
+def ids_of(inside: Folder, rows: Ints) -> tuple[list[str], int]:
     """Ids of some rows of a part, and how many bytes were read for them.
 
     Raises:
@@ -88,7 +86,7 @@ def ids_of(place: Folder, part: Named, rows: Ints) -> tuple[list[str], int]:
     """
     from pipelines.kernels import text_hashes
 
-    inside, size = place.sub(part.name), ROW.itemsize
+    size = ROW.itemsize
     with named(f"{inside.url}/rows.bin"):
         raw = b"".join(inside.pieces("rows.bin", (rows * size).tolist(), [size] * len(rows)))
     if len(raw) != len(rows) * size:

@@ -1,0 +1,1 @@
+"""All-row decisions other than dedup: which rows of a stage go on, chosen over all of them."""
