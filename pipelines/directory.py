@@ -9,11 +9,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from typing import Any
 
 from pipelines.dedup.index import home
 from pipelines.errors import RunStopped, UserError
-from pipelines.recipe import changed_stages, recorded, stages_of
+from pipelines.recipe import Round, changed_stages, recorded, stages_of
 from pipelines.stages.stage import Stage
 from pipelines.store.dataset import committed
 from pipelines.store.files import Folder
@@ -59,8 +60,13 @@ def settle_input(place: Folder, config: Mapping[str, Any]) -> Manifest:
     return old
 
 
-def settle_recipe(place: Folder, config: Mapping[str, Any], stages: list[Stage], lease: Lease) -> None:
-    """Record the recipe's stages; refuse another recipe, and unless ``redo=changed``, to leave anything made behind."""
+def settle_recipe(
+    place: Folder, config: Mapping[str, Any], stages: list[Stage], lease: Lease, rounds: Sequence[Round] = ()
+) -> None:
+    """Record the recipe's stages; refuse another recipe, and unless ``redo=changed``, to leave anything made behind.
+
+    ``rounds`` are those that a run towards a target has decided on.
+    """
     _check_recipe(place, config, stages)
     lease.check()
     write_record(place, "config.yaml", dict(config))
@@ -69,7 +75,16 @@ def settle_recipe(place: Folder, config: Mapping[str, Any], stages: list[Stage],
         run = read_record(place, "stages.json")["run"]
     except FileNotFoundError:
         run = uuid.uuid4().hex
-    write_record(place, "stages.json", {"recipe": config["recipe"]["name"], "run": run, "stages": recorded(stages)})
+    write_record(
+        place,
+        "stages.json",
+        {
+            "recipe": config["recipe"]["name"],
+            "run": run,
+            "stages": recorded(stages),
+            "rounds": [asdict(one) for one in rounds],
+        },
+    )
 
 
 @contextmanager

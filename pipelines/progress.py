@@ -108,11 +108,12 @@ class Progress:
             parts.append(f"{(tokens1 - tokens0) / seconds:,.0f} tokens/s")
         rate = (rows1 - rows0) / seconds
         if rate > 0 and self._committed < self._rows:
-            parts.append(f"about {_duration((self._rows - self._committed) / rate)} left")
+            parts.append(f"about {duration((self._rows - self._committed) / rate)} left")
         return " · ".join(parts)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in words."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

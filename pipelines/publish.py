@@ -41,10 +41,16 @@ _RECORDED = (
 )
 
 
-def publish(place: Folder, config: Mapping[str, Any], made: Made, apart: Callable[..., Any]) -> None:
+def publish(
+    place: Folder,
+    config: Mapping[str, Any],
+    made: Made,
+    apart: Callable[..., Any],
+    target: Mapping[str, Any] | None = None,
+) -> None:
     """Write ``data/``, ``removed/``, ``metadata.json``, ``stats.json`` and ``README.md``, unless they are current.
 
-    ``apart`` calls a function in a process of its own.
+    ``apart`` calls a function in a process of its own; ``target`` is what the rounds towards one came to.
     """
     kept = [(folder_, counts_of(entries)) for stage, folder_, entries in made.values() if stage.output]
     state = state_of((name, folder_, found) for name, (_, folder_, found) in made.items())
@@ -65,7 +71,7 @@ def publish(place: Folder, config: Mapping[str, Any], made: Made, apart: Callabl
             + " | ".join(sorted({", ".join(schema.names) for schema in schemas}))
         )
     files = apart(gather, place.url, [(folder_.url, counts) for folder_, counts in kept], dedups, rows_per_file)
-    write_record(place, "stats.json", stats(made))
+    write_record(place, "stats.json", stats(made) | ({"target": target} if target else {}))
     place.replace("README.md", card(config, made).encode())
     # Last: its presence says that everything above is complete and of this state.
     write_record(

@@ -30,14 +30,16 @@ class Round:
 
     Attributes:
         chain: which chain.
-        source: number of the stage whose rows it takes, and ``take``: which of them (first, how many; None: all).
-        draw: which sample of the same prompts is asked for.
+        source: number of the round whose new rows it takes, counted from 1; 0 are the seeds.
+        take: which of them (first, how many; None: all).
+        draw: which sample of the same prompts is asked for, and ``draws``: how many of them.
     """
 
     chain: int
     source: int
     take: tuple[int, int] | None = None
     draw: int = 0
+    draws: int = 1
 
 
 def stages_of(
@@ -50,18 +52,21 @@ def stages_of(
     seeds = {"manifest": manifest_fingerprint}
     stages = [Stage(0, "seeds", "seeds", {}, seeds, digest("seeds", seeds))]
     every = chains(config["recipe"])
+    ends = [0]
     for number in range(len(every) if rounds is None else len(rounds)):
-        round_ = Round(number, stages[-1].number) if rounds is None else rounds[number]
+        round_ = Round(number, number) if rounds is None else rounds[number]
         prefix = "" if rounds is None else f"r{number + 1}."
         so_far = tuple(stage.number for stage in stages if stage.output)
         chain = every[round_.chain]
         for place, (name, node) in enumerate(chain.items()):
             first = place == 0
-            source = stages[round_.source] if first else stages[-1]
+            source = stages[ends[round_.source]] if first else stages[-1]
             kind = _kind(name, node)
             identity = {"settings": digest(_what_the_data_is(kind, node))}
             if kind == "flow":
-                identity |= _model_identity(config) | ({"draw": str(round_.draw)} if round_.draw else {})
+                identity |= _model_identity(config)
+                if (round_.draw, round_.draws) != (0, 1):
+                    identity["samples"] = digest(round_.draw, round_.draws)
             if first and round_.take is not None:
                 identity["rows"] = digest(*round_.take)
             if kind == "dedup" and so_far:
@@ -79,9 +84,11 @@ def stages_of(
                     so_far=so_far if kind == "dedup" else (),
                     output=place == len(chain) - 1,
                     draw=round_.draw,
+                    draws=round_.draws,
                 )
             )
-    if len(stages) == 1:
+        ends.append(stages[-1].number)
+    if len(stages) == 1 and rounds is None:
         raise UserError(f"recipe.stages of {config['recipe']['name']!r} names no enabled stage")
     return stages
 

@@ -45,6 +45,7 @@ from pipelines.store.ledger import Entry, counts_of, entries_of, totals, write_c
 from pipelines.store.manifest import Manifest
 from pipelines.store.survey import state_of
 from pipelines.summary import render, summary
+from pipelines.towards import Towards, aims, rounds_in
 
 __all__ = ["render", "run"]
 
@@ -71,20 +72,24 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
             progress.say(lease.took_over)
         with interruptible(progress.say) as interrupt, hands_of(config, progress.say) as hands:
             manifest = settle_input(place, config)
-            stages = stages_of(config, manifest.fingerprint)
-            refuse_unready(stages, manifest.rows)
-            settle_recipe(place, config, stages, lease)
+            towards = Towards(config, manifest.fingerprint) if aims(config) else None
+            rounds = None if towards is None else rounds_in(place)
+            stages = stages_of(config, manifest.fingerprint, rounds)
+            once = stages_of(config, manifest.fingerprint)
+            refuse_unready(once, manifest.rows)
+            settle_recipe(place, config, stages, lease, rounds or ())
             night = Night(config, place, hands, lease, progress, interrupt)
-            with indexes_held(stages):
+            with indexes_held(once):
                 night.seeds(stages[0], manifest)
-                for stage in stages[1:]:
+                for stage in stages[1:] if towards is None else night.rounds(towards):
                     night.stage(stage)
                 lease.check()
                 # Before the record that says the run is finished.
                 night.remember()
-                publish(place, config, night.made, hands.apart)
+                publish(place, config, night.made, hands.apart, towards.told if towards else None)
     seconds = time.monotonic() - started
-    return summary(place, config, night.made, seconds=seconds, tokens_per_second=night.tokens_per_second)
+    told = summary(place, config, night.made, seconds=seconds, tokens_per_second=night.tokens_per_second)
+    return told | ({"target": towards.told} if towards else {})
 
 
 class Night:
@@ -126,6 +131,11 @@ class Night:
                 entries[entry.shard] = entry
                 self._stop_if_asked()
         self._finished(stage, target, entries)
+
+    def rounds(self, towards: Towards) -> Iterator[Stage]:
+        """The stages of a run towards a target, as its rounds are decided."""
+        devices = self._hands.pool().devices
+        yield from towards.stages(self.made, self._place, self._lease, devices, self._progress.say)
 
     def stage(self, stage: Stage) -> None:
         """Any other stage: plan, decide if it must, hand out the shards that are not committed."""

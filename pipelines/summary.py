@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -20,6 +22,8 @@ from pipelines.store.ledger import Entry, totals
 #: What a run has made: stage name -> the stage, its directory and the entries of its shards.
 Made = Mapping[str, tuple[Stage, Folder, dict[int, Entry]]]
 
+#: What stages of a run towards a target have before their names: the round.
+_ROUND = re.compile(r"^r\d+\.")
 #: Said wherever the figures of a simulated run are shown.
 SIMULATED = "Simulated: the texts come from a seeded vocabulary, not from a model. For load tests and benchmarks only."
 
@@ -67,6 +71,7 @@ def render(result: Mapping[str, Any]) -> Group:
     for example in result["examples"]:
         rows.add_row(*(Text(plain(value)) for value in example.values()))
     lines = [
+        *([result["target"]["says"]] if result.get("target") else []),
         f"{result['rows_in']:,} rows in, {result['rows_accepted']:,} accepted, {result['seconds']:,} s"
         + (f", {result['tokens_per_second']:,.0f} tokens/s while generating" if result["tokens_per_second"] else ""),
         *([SIMULATED] if result["engine"] == "simulated" else []),
@@ -88,10 +93,29 @@ def ledger_table(stages: Mapping[str, Mapping[str, Any]]) -> Table:
     table = Table(title="ledger", title_justify="left")
     for column in ("stage", "rows in", "kept", "rejected", "failed", "items kept", "lost to"):
         table.add_column(column, justify="left" if column in ("stage", "lost to") else "right")
-    for name, sums in stages.items():
+    for name, sums in by_step(stages).items():
         counts = (f"{sums[k]:,}" for k in ("rows_in", "rows_kept", "rows_rejected", "rows_failed", "items_kept"))
         table.add_row(Text(name), *counts, losses(sums))
     return table
+
+
+def by_step(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The totals of stages with those of several rounds (``r3.personas``) added up under one name."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, sums in stages.items():
+        step = _ROUND.sub("", name)
+        before = found.get(step)
+        found[step] = dict(sums) if before is None else _added(before, sums)
+    return found
+
+
+def _added(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    def total(a: Any, b: Any) -> Any:
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            return dict(Counter(a) + Counter(b)) if all(isinstance(v, int) for v in (*a.values(), *b.values())) else a
+        return a + b if isinstance(a, int | float) and isinstance(b, int | float) else a
+
+    return {key: total(value, other.get(key)) for key, value in one.items()}
 
 
 def losses(sums: Mapping[str, Any]) -> Text:

@@ -137,7 +137,7 @@ def test_nothing_but_a_name_chooses_a_model(value: str) -> None:
 def test_an_unknown_option_is_answered_with_the_nearest() -> None:
     assert "engine=vllm_cpuu: no such engine; did you mean vllm_cpu" in mistakes("engine=vllm_cpuu")
     message = mistakes(base=["recipe=text_to_person", "input=a", "output=b"])
-    assert "recipe=text_to_person: no such recipe; did you mean text_to_persona?" in message
+    assert "recipe=text_to_person: no such recipe; did you mean text_to_persona or persona_to_persona?" in message
 
 
 def test_a_second_model_is_refused_where_the_recipe_takes_one() -> None:
@@ -195,7 +195,7 @@ def test_a_stage_can_be_taken_out_or_switched_off() -> None:
         ("recipe.stages.personas.flow._target_=pipelines.flows.persona_hub.text", "has no function 'text'"),
         ("recipe.stages.quality.filters.contact._target_=pipelines.no.way", "module 'pipelines.no' cannot be imported"),
         ("recipe.stages.quality.filters.contact._partial_=false", "add _partial_: true"),
-        ("+recipe.stages.quality.dedup={}", "a stage has exactly one of flow, filters, dedup"),
+        ("+recipe.stages.quality.dedup={}", "a stage has exactly one of flow, map, filters, dedup, select"),
         ("+recipe.stages.quality.enable=false", "enable: no key of a filters stage; did you mean enabled?"),
         ("recipe.stages.personas.columns.persona=text", "recipe.stages.personas.columns.persona=text: not a type"),
     ],

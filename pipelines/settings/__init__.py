@@ -22,6 +22,7 @@ from pipelines.settings.keys import (
     key,
     only,
 )
+from pipelines.settings.target import Target
 
 
 class Dtype(StrEnum):
@@ -217,6 +218,7 @@ class Root:
     retry: Retry | None = key("failed: run the quarantined rows again", None)
     redo: Redo | None = key("changed: redo the stages whose settings changed, and those after them", None)
     max_failed: float = key("share of failed rows (from 100 on) above which the run stops", 0.5, SHARE_ABOVE_ZERO)
+    target: Target = field(default_factory=Target)
     recipe: Any = key("what the data is")
     model: Model = field(default_factory=Model)
     engine: Any = key("how it is run")

@@ -49,6 +49,8 @@ class Alone:
 
     #: CPU threads of an actor; here one process has them all.
     threads = len(os.sched_getaffinity(0))
+    #: Those that copies of a model hold: none is asked.
+    devices = 1
 
     def pool(self, *, load: Callable[[], None] | None = None) -> Alone:
         """What waves of shards are handed to."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -54,6 +54,7 @@ class FlowWork:
     rows_in_flight: asyncio.Semaphore
     progress: Counter[str] = field(default_factory=Counter)
     draw: int = 0
+    draws: int = 1
 
     async def run(self, shard: Shard, table: pa.Table) -> Outcome:
         """Run every row of ``table`` (the shard's input) and return what became of it.
@@ -71,11 +72,10 @@ class FlowWork:
 
     async def _row(self, row: Row) -> RowDone:
         async with self.rows_in_flight:
-            how: dict[str, Any] = {"seed": self.seed, "overlong": self.overlong, "draw": self.draw}
-            llm = RowLLM(self.engine, row["id"], sampling=self.sampling, **how)
+            llms = [self._llm(row, draw) for draw in range(self.draw, self.draw + self.draws)]
             try:
-                made = await self.flow(row, llm, self.prompts)
-                items = [_marked(checked(item, self.columns, self.stage)) for item in made]
+                every = await _all(self.flow(row, llm, self.prompts) for llm in llms)
+                items = [_marked(checked(item, self.columns, self.stage)) for made in every for item in made]
             except EngineDead:
                 raise
             except Exception as error:
@@ -83,11 +83,16 @@ class FlowWork:
                 if not self.engine.alive():
                     raise EngineDead(f"the engine died while row {row['id']} was under way") from error
                 self.progress["failed"] += 1
-                return RowDone(row["id"], [], llm.calls, error)
+                return RowDone(row["id"], [], [call for llm in llms for call in llm.calls], error)
             self.progress["rows"] += 1
             self.progress["kept"] += sum(1 for item in items if item.reason is None)
             # A flow that returns nothing must still leave a trace: rows in = kept + rejected + failed.
-            return RowDone(row["id"], items or [Item({}, reason="no_items")], llm.calls, None)
+            calls = [call for llm in llms for call in llm.calls]
+            return RowDone(row["id"], items or [Item({}, reason="no_items")], calls, None)
+
+    def _llm(self, row: Row, draw: int) -> RowLLM:
+        how: dict[str, Any] = {"seed": self.seed, "overlong": self.overlong, "draw": draw}
+        return RowLLM(self.engine, row["id"], sampling=self.sampling, **how)
 
     def _outcome(self, shard: Shard, attempt: str, done: Sequence[RowDone], started: float) -> Outcome:
         now = datetime.now(UTC)
@@ -192,11 +197,21 @@ def flow_work(
         sampling=Sampling(**{**config["sampling"], "stop": tuple(config["sampling"]["stop"])}),
         seed=config["seed"],
         draw=stage.draw,
+        draws=stage.draws,
         overlong=config["recipe"]["overlong"],
         keep_calls=config["io"]["keep_calls"],
         rows_in_flight=rows_in_flight,
         progress=Counter() if progress is None else progress,
     )
+
+
+async def _all(flows: Iterable[Awaitable[Sequence[Item]]]) -> list[Sequence[Item]]:
+    """What flows return that run at once; the first error, once all have ended."""
+    found = await asyncio.gather(*flows, return_exceptions=True)
+    errors = [one for one in found if isinstance(one, BaseException)]
+    if errors:
+        raise next((one for one in errors if isinstance(one, EngineDead)), errors[0])
+    return [one for one in found if not isinstance(one, BaseException)]
 
 
 def _marked(item: Item) -> Item:

@@ -21,6 +21,10 @@ class Waves(Protocol):
     def threads(self) -> int:
         """CPU threads that a shard's work may use."""
 
+    @property
+    def devices(self) -> int:
+        """Devices that the copies of the model hold together; a copy on a CPU has one."""
+
     def wave(self, job: Job, shards: Sequence[Shard]) -> Iterator[Delivery]:
         """Have every shard done; deliveries come as shards commit, in no order."""
 

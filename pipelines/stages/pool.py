@@ -48,6 +48,9 @@ class Pool:
         )
         #: CPU threads that an actor may use beside the others of a node.
         self.threads = max(1, int(total.get("CPU", 1)) // self.placement.actors)
+        each = self.placement.gpus_per_actor + sum(int(one.get("GPU", 0)) for one in self.placement.bundles)
+        #: Devices that the copies of the model hold together; a copy on a CPU has one.
+        self.devices = self.placement.actors * max(1, each)
         self._config = config
         self._engine = engine
         self._name = "actor" if placement is None else "encoder"

@@ -24,7 +24,7 @@ class Stage:
         take: which of them, as (first, how many); None takes all.
         so_far: numbers of the stages whose rows are in the result already, for a dedup to hold its rows against.
         output: whether its rows are part of the run's result.
-        draw: which sample of the same prompts a flow asks for; 0 is the first.
+        draw: which sample of the same prompts a flow asks for; 0 is the first. ``draws``: how many.
     """
 
     number: int
@@ -38,6 +38,7 @@ class Stage:
     so_far: tuple[int, ...] = ()
     output: bool = False
     draw: int = 0
+    draws: int = 1
 
     @property
     def decides(self) -> bool:

@@ -20,7 +20,7 @@ from pipelines.store.lease import LeaseRecord, holder, last_end
 from pipelines.store.ledger import totals
 from pipelines.store.record import read_record
 from pipelines.store.survey import StageNow, finished, survey
-from pipelines.summary import SIMULATED, losses, plain
+from pipelines.summary import SIMULATED, by_step, losses, plain
 
 
 def status(run: str) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def render(result: Mapping[str, Any]) -> Group:
     table = Table()
     for column in ("stage", "shards", "rows in", "kept", "rejected", "failed", "items kept", "tokens", "lost to"):
         table.add_column(column, justify="left" if column in ("stage", "lost to") else "right")
-    for name, stage in result["stages"].items():
+    for name, stage in by_step(result["stages"]).items():
         planned = "?" if stage["shards_planned"] is None else f"{stage['shards_planned']:,}"
         tokens = stage["prompt_tokens"] + stage["completion_tokens"]
         table.add_row(

@@ -1,0 +1,256 @@
+"""Towards a target: which rows the next round asks, or why there is none (``target.*``).
+
+A round takes some rows through one of the recipe's chains of stages. What it yielded says how many rows the next one
+must take; a round never decides for more time than there is. The order is that of a run without a target: the input,
+then hop after hop; when all is asked, from the beginning again, for another sample of each row (``draw``). Everything
+is decided from what is committed and the clock, and recorded before it is done: a start goes on where another ended.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pipelines.errors import UserError
+from pipelines.recipe import Round
+
+#: Rows that a first round of a chain takes at least, before anything is known of what rows yield.
+PILOT = 100
+#: Rows that any round takes at least, where there are as many: a round has a price of its own.
+LEAST = 16
+#: A round takes at most so many times the rows that the forecast rests on, and asks a row for at most so many samples.
+GROWTH, MOST_DRAWS = 8, 64
+#: Items made, the latest ones, that saturation is judged by; whole draws without any new row that are enough, too.
+JUDGED, BARREN = 1000, 3
+#: Share of the time left that a round may be forecast to take where the forecast is all that limits it.
+CAUTION = 0.9
+
+_TIME = re.compile(r"^(\d{1,2}):(\d{2})(?:\s+(\S+))?$")
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A target: rows of the result, a time, seconds of generation; and new rows of 1,000 made that are worth it."""
+
+    rows: int | None
+    deadline: datetime | None
+    engine_seconds: float | None
+    least_new: float
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished round: what it asked, made and kept as new, and what it took.
+
+    Attributes:
+        number: counted from 1.
+        new: rows that it added to the result.
+        made: items made by its flows, good or bad; 0 for a round that asks no model.
+        seconds: from its start to its end; engine_seconds: those in which flows were at work.
+    """
+
+    round: Round
+    number: int
+    made: int
+    new: int
+    seconds: float
+    engine_seconds: float
+
+    @property
+    def asked(self) -> int:
+        """Rows times samples."""
+        return (self.round.take or (0, 0))[1] * self.round.draws
+
+
+class Stop(NamedTuple):
+    """Why there is no further round: ``rows``, ``deadline``, ``gpu_hours`` or ``saturated``, and in words."""
+
+    reason: str
+    says: str
+
+
+class Place(NamedTuple):
+    """Where the next round begins: rows of the seeds (source 0) or of a round, not asked for this sample yet."""
+
+    chain: int
+    source: int
+    first: int
+    rows: int
+    draw: int
+
+
+def following(aim: Aim, done: Sequence[Done], seeds: int, asks: Sequence[bool], now: datetime) -> Round | Stop:
+    """The next round after those that are ``done``, or why there is none.
+
+    Args:
+        aim: the target.
+        done: finished rounds in order.
+        seeds: rows of the seeds stage.
+        asks: for each chain of the recipe, whether a flow of it asks a model.
+        now: the time, with a zone.
+    """
+    rows = sum(one.new for one in done)
+    spent = sum(one.engine_seconds for one in done)
+    if aim.rows is not None and rows >= aim.rows:
+        return Stop("rows", f"target.rows={aim.rows:,} is reached: {rows:,} rows")
+    if said := saturated(done, asks, aim.least_new):
+        return Stop("saturated", said)
+    place = next_place(done, seeds, asks)
+    if place is None:
+        return Stop("saturated", "there is nothing left to ask: no row of the input was kept")
+    if not asks[place.chain]:
+        return Round(place.chain, place.source, (place.first, place.rows), place.draw)
+    known = [one for one in done if one.round.chain == place.chain and one.asked] or [
+        one for one in done if asks[one.round.chain] and one.asked
+    ]
+    left = math.inf if aim.rows is None else aim.rows - rows
+    wanted = _wanted(place, known, left)
+    for limit, reason, each in (
+        (None if aim.deadline is None else (aim.deadline - now).total_seconds(), "deadline", "seconds"),
+        (None if aim.engine_seconds is None else aim.engine_seconds - spent, "gpu_hours", "engine_seconds"),
+    ):
+        if limit is None:
+            continue
+        affordable = _affordable(limit, [(one.asked, getattr(one, each)) for one in known], math.isinf(left))
+        if affordable < min(LEAST, wanted):
+            return Stop(reason, f"target.{reason}: no time for another round; {rows:,} rows")
+        wanted = min(wanted, affordable)
+    take = min(place.rows, wanted)
+    return Round(place.chain, place.source, (place.first, take), place.draw, _draws(place, wanted, done))
+
+
+def _wanted(place: Place, known: Sequence[Done], left: float) -> int:
+    """Rows times samples that should yield what is left, by the latest round of the same kind."""
+    if not known:
+        return min(place.rows, max(PILOT, math.ceil(min(left, place.rows) / 4)))
+    latest = known[-1]
+    most = GROWTH * latest.asked
+    if not latest.new:
+        return max(LEAST, most)
+    return max(LEAST, min(math.ceil(min(left, 1e12) * latest.asked / latest.new), most))
+
+
+def _affordable(limit: float, measured: Sequence[tuple[int, float]], alone: bool) -> int:
+    """Rows times samples that the time allows: half of it where nothing else ends the run, so that it is measured."""
+    if limit <= 0:
+        return 0
+    if not measured:
+        return PILOT
+    asked, seconds = measured[-1]
+    return int(limit * (0.5 if alone else CAUTION) * asked / max(seconds, 1e-3))
+
+
+def _draws(place: Place, wanted: int, done: Sequence[Done]) -> int:
+    """Samples of each row: several where the rows are fewer than what is wanted, once all have been asked before."""
+    if place.draw == 0 or place.first:
+        return 1
+    before = max((one.round.draws for one in done), default=1)
+    return max(1, min(wanted // place.rows, 2 * before, MOST_DRAWS))
+
+
+def next_place(done: Sequence[Done], seeds: int, asks: Sequence[bool]) -> Place | None:
+    """The first rows that have not been asked: chain after chain, then all again for the next samples; None for none.
+
+    What a chain keeps that asks no model (the personas given) is asked again for every sample, and made once.
+    """
+    draw = 0
+    while True:
+        began = [one for one in done if one.round.draw == draw]
+        for chain in range(len(asks)):
+            if draw and not asks[chain]:
+                continue
+            for source, rows in _sources(done, chain, draw, seeds, asks):
+                mine = [one.round.take for one in began if (one.round.chain, one.round.source) == (chain, source)]
+                first = sum(take[1] for take in mine if take)
+                if first < rows:
+                    return Place(chain, source, first, rows - first, draw)
+        if not began:
+            return None
+        draw += max(one.round.draws for one in began)
+
+
+def _sources(done: Sequence[Done], chain: int, draw: int, seeds: int, asks: Sequence[bool]) -> list[tuple[int, int]]:
+    """Rounds (0: the seeds) whose rows a chain takes for one sample, with how many they are."""
+    if chain == 0:
+        return [(0, seeds)]
+    from_ = draw if asks[chain - 1] else 0
+    return [(one.number, one.new) for one in done if (one.round.chain, one.round.draw) == (chain - 1, from_)]
+
+
+def saturated(done: Sequence[Done], asks: Sequence[bool], least_new: float) -> str:
+    """Why no more rows are to be expected; empty while they are."""
+    made = new = rounds = 0
+    for one in reversed(done):
+        if not asks[one.round.chain]:
+            continue
+        made, new, rounds = made + one.made, new + one.new, rounds + 1
+        if made >= JUDGED:
+            break
+    draws = {one.round.draw for one in done if asks[one.round.chain]}
+    barren = [draw for draw in sorted(draws)[-BARREN:] if not any(one.new for one in done if one.round.draw == draw)]
+    if made >= JUDGED and 1000 * new < least_new * made:
+        return (
+            f"saturated: {new:,} of the latest {made:,} items were new, fewer than target.least_new={least_new:g} of "
+            "1,000; give more or other input, or lower target.least_new"
+        )
+    if len(barren) == BARREN:
+        return f"saturated: {BARREN} samples of every row brought no new row; give more or other input"
+    return ""
+
+
+def forecast(done: Sequence[Done], asks: Sequence[bool]) -> float | None:
+    """New rows of 1,000 items made that the next round will bring, by the rounds before it; None before there are any.
+
+    The share falls as the run grows: a line through the logarithms of the latest shares, over the rows kept so far,
+    never rising.
+    """
+    points, rows = [], 0
+    for one in done:
+        if asks[one.round.chain] and one.made:
+            points.append((rows + one.new / 2, math.log(max(one.new, 0.5) / one.made)))
+        rows += one.new
+    if not points:
+        return None
+    latest = points[-4:]
+    if len(latest) < 2 or latest[-1][0] == latest[0][0]:
+        return 1000 * math.exp(latest[-1][1])
+    mean_x, mean_y = (sum(values) / len(latest) for values in zip(*latest, strict=True))
+    spread = sum((x - mean_x) ** 2 for x, _ in latest)
+    slope = min(0.0, sum((x - mean_x) * (y - mean_y) for x, y in latest) / spread) if spread else 0.0
+    return min(1000.0, 1000 * math.exp(mean_y + slope * (rows - mean_x)))
+
+
+def deadline_of(text: str | None, now: datetime) -> datetime | None:
+    """The time that ``target.deadline`` names: a time of day at its next occurrence, or a date and time.
+
+    Raises:
+        UserError: it is no time, its zone is unknown, or it is over.
+    """
+    if text is None:
+        return None
+    if re.fullmatch(r"\d+", text):
+        raise UserError(f"target.deadline={text}: YAML reads 12:30 as the number 750; put the time in quotes")
+    fix = "write it as 07:00, '07:00 Europe/Berlin' or 2026-11-26T07:00+01:00"
+    if (found := _TIME.match(text.strip())) is None:
+        try:
+            when = datetime.fromisoformat(text)
+        except ValueError:
+            raise UserError(f"target.deadline={text}: is no time; {fix}") from None
+        when = when if when.tzinfo else when.astimezone()
+        if when <= now:
+            raise UserError(f"target.deadline={text}: is over; {fix}")
+        return when
+    hour, minute, zone = int(found[1]), int(found[2]), found[3]
+    if hour > 23 or minute > 59:
+        raise UserError(f"target.deadline={text}: is no time; {fix}")
+    try:
+        local = now.astimezone(ZoneInfo(zone) if zone else None)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise UserError(f"target.deadline={text}: unknown time zone {zone}; {fix}") from None
+    when = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return when if when > now else when + timedelta(days=1)

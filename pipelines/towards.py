@@ -1,0 +1,170 @@
+"""A run towards a target: round after round, each decided from what is committed, recorded, then done.
+
+``stages.json`` holds the rounds as they were decided, so that the same command goes on with them; what a round yielded
+and took is read from the shards' ledger entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pipelines.directory import settle_recipe
+from pipelines.errors import UserError
+from pipelines.progress import duration
+from pipelines.recipe import Round, stages_of
+from pipelines.rounds import Aim, Done, Stop, deadline_of, following, forecast
+from pipelines.stages.stage import Stage, chains
+from pipelines.store.files import Folder
+from pipelines.store.lease import Lease
+from pipelines.store.ledger import Entry
+from pipelines.store.record import read_record
+from pipelines.summary import Made, counted
+
+
+def aims(config: Mapping[str, Any]) -> bool:
+    """Whether a run goes in rounds towards a target."""
+    return any(config["target"][key] is not None for key in ("rows", "deadline", "gpu_hours"))
+
+
+def rounds_in(place: Folder) -> list[Round]:
+    """The rounds that a run has decided on."""
+    try:
+        recorded = read_record(place, "stages.json").get("rounds") or []
+    except FileNotFoundError:
+        return []
+    return [Round(**{**one, "take": tuple(one["take"])}) for one in recorded]
+
+
+class Towards:
+    """The rounds of one start; ``told`` is what they came to so far."""
+
+    def __init__(self, config: Mapping[str, Any], fingerprint: str) -> None:
+        """``fingerprint`` is the manifest's.
+
+        Raises:
+            UserError: the deadline is no time, or the recipe asks no model.
+        """
+        self._deadline = deadline_of(config["target"]["deadline"], _now())
+        self._config, self._fingerprint = config, fingerprint
+        self._chains = chains(config["recipe"])
+        self._asks = [any("flow" in node for node in chain.values()) for chain in self._chains]
+        if not any(self._asks):
+            raise UserError(f"target: recipe {config['recipe']['name']} asks no model, so no round makes more rows")
+        self.told: dict[str, Any] = {"rounds": [], "stopped": None, "says": ""}
+
+    def stages(
+        self, made: Made, place: Folder, lease: Lease, devices: int, say: Callable[[str], None]
+    ) -> Iterator[Stage]:
+        """The stages of every round, one after another; ``made`` is what is done when the next one is asked for.
+
+        ``devices`` are those that the engine's copies hold together.
+        """
+        target = self._config["target"]
+        hours = target["gpu_hours"]
+        engine_seconds = None if hours is None else hours * 3600 / devices
+        aim = Aim(target["rows"], self._deadline, engine_seconds, target["least_new"])
+        seeds = _kept(made["seeds"][2].values())
+        rounds = rounds_in(place)
+        first = 1
+        while True:
+            stages = stages_of(self._config, self._fingerprint, rounds)
+            yield from stages[first:]
+            first = len(stages)
+            done = _done(rounds, stages, made)
+            self._tell(done)
+            if rounds:
+                say(self._says(done))
+            found = following(aim, done, seeds, self._asks, _now())
+            if isinstance(found, Stop):
+                self.told |= {"stopped": found.reason, "says": found.says}
+                say(found.says)
+                return
+            rounds.append(found)
+            lease.check()
+            settle_recipe(place, self._config, stages_of(self._config, self._fingerprint, rounds), lease, rounds)
+
+    def _tell(self, done: Sequence[Done]) -> None:
+        rows, told = 0, []
+        for number, one in enumerate(done):
+            rows += one.new
+            told.append(
+                {
+                    "chain": one.round.chain,
+                    "draw": one.round.draw,
+                    "asked": one.asked,
+                    "made": one.made,
+                    "new": one.new,
+                    "rows": rows,
+                    "new_per_1000": round(1000 * one.new / one.made, 1) if one.made else None,
+                    "forecast_per_1000": _rounded(forecast(done[:number], self._asks)) if one.made else None,
+                    "seconds": round(one.seconds, 1),
+                    "engine_seconds": round(one.engine_seconds, 1),
+                }
+            )
+        self.told["rounds"] = told
+
+    def _says(self, done: Sequence[Done]) -> str:
+        latest, rows, wanted = done[-1], sum(one.new for one in done), self._config["target"]["rows"]
+        text = f"round {len(done)}: {counted(latest.new, 'new row')} of {latest.made:,} made, {rows:,}"
+        text += f" of {wanted:,} rows" if wanted else " rows"
+        share = forecast(done, self._asks)
+        if wanted and share and rows < wanted and latest.made:
+            items = 1000 * (wanted - rows) / share
+            text += f"; about {items:,.0f} more items and {duration(items * latest.seconds / latest.made)}"
+        return text
+
+
+def _done(rounds: Sequence[Round], stages: Sequence[Stage], made: Made) -> list[Done]:
+    """What each round came to, from the ledger entries of its stages."""
+    found: list[Done] = []
+    ends = [number for number, stage in enumerate(stages) if stage.output]
+    for round_, first, last in zip(rounds, [0, *ends], ends, strict=False):
+        mine = [made[stage.name] for stage in stages[first + 1 : last + 1]]
+        flows = [entry for stage, _, entries in mine if stage.kind == "flow" for entry in entries.values()]
+        every = [entry for _, _, entries in mine for entry in entries.values()]
+        found.append(
+            Done(
+                round_,
+                len(found) + 1,
+                made=sum(entry.items_made for entry in flows),
+                new=_kept(mine[-1][2].values()),
+                seconds=_span(every),
+                engine_seconds=_busy(flows),
+            )
+        )
+    return found
+
+
+def _now() -> datetime:
+    return datetime.now().astimezone()
+
+
+def _kept(entries: Iterable[Entry]) -> int:
+    return sum(entry.items_kept for entry in entries)
+
+
+def _times(entries: Sequence[Entry]) -> list[tuple[float, float]]:
+    ends = [(datetime.fromisoformat(entry.finished_at).timestamp(), entry.seconds) for entry in entries]
+    return sorted((end - seconds, end) for end, seconds in ends)
+
+
+def _span(entries: Sequence[Entry]) -> float:
+    """Seconds from the first shard's start to the last one's end, without pauses longer than all the work."""
+    times = _times(entries)
+    whole = max(end for _, end in times) - times[0][0]
+    return min(whole, 2 * _busy(entries) + 60)
+
+
+def _busy(entries: Sequence[Entry]) -> float:
+    """Seconds in which any of the shards was at work."""
+    total, reached = 0.0, 0.0
+    for start, end in _times(entries):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
