@@ -16,7 +16,7 @@ from pipelines.rows import digest
 from pipelines.stages.stage import Stage, chains
 
 #: Kinds of stage and the key of a stage's node that makes it one.
-KINDS = {"flow": "flow", "map": "map", "filters": "filter", "dedup": "dedup", "select": "select"}
+KINDS = {"rows": "rows", "flow": "flow", "map": "map", "filters": "filter", "dedup": "dedup", "select": "select"}
 #: Settings of vLLM's own that change what a model writes, not only how fast.
 _DATA_KWARGS = ("model", "tokenizer", "quantization", "hf_overrides", "kv_cache_dtype", "chat_template", "lora_modules")
 #: Settings of a dedup, and of a model, that do not change what it decides or writes.
@@ -58,29 +58,35 @@ def stages_of(
         prefix = "" if rounds is None else f"r{number + 1}."
         so_far = tuple(stage.number for stage in stages if stage.output)
         chain = every[round_.chain]
+        here = {"seeds": ends[round_.source]}
         for place, (name, node) in enumerate(chain.items()):
-            first = place == 0
-            source = stages[ends[round_.source]] if first else stages[-1]
             kind = _kind(name, node)
+            source = stages[0 if kind == "rows" else here.get(node.get("from", ""), here[list(here)[-1]])]
+            begins = source.number == ends[round_.source] and kind != "rows"
+            uses = _uses(node, here)
             identity = {"settings": digest(_what_the_data_is(kind, node))}
             if kind == "flow":
                 identity |= _model_identity(config)
                 if (round_.draw, round_.draws) != (0, 1):
                     identity["samples"] = digest(round_.draw, round_.draws)
-            if first and round_.take is not None:
+            if begins and round_.take is not None:
                 identity["rows"] = digest(*round_.take)
+            if uses:
+                identity["uses"] = digest([stages[number].fingerprint for _, number in uses])
             if kind == "dedup" and so_far:
                 identity["so_far"] = digest([stages[one].fingerprint for one in so_far])
+            here[name] = len(stages)
             stages.append(
                 Stage(
-                    number=stages[-1].number + 1,
+                    number=len(stages),
                     name=f"{prefix}{name}",
                     kind=kind,
                     node=node,
                     identity=identity,
                     fingerprint=digest(f"{prefix}{name}", kind, identity, source.fingerprint),
                     source=source.number,
-                    take=round_.take if first else None,
+                    take=round_.take if begins else None,
+                    uses=uses,
                     so_far=so_far if kind == "dedup" else (),
                     output=place == len(chain) - 1,
                     draw=round_.draw,
@@ -91,6 +97,15 @@ def stages_of(
     if len(stages) == 1 and rounds is None:
         raise UserError(f"recipe.stages of {config['recipe']['name']!r} names no enabled stage")
     return stages
+
+
+def _uses(node: Mapping[str, Any], here: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """Arguments of a flow with the stages they come from: of the names given for one, the first that is enabled."""
+    wanted = {
+        argument: [names] if isinstance(names, str) else names for argument, names in node.get("uses", {}).items()
+    }
+    found = {argument: next((here[one] for one in names if one in here), None) for argument, names in wanted.items()}
+    return tuple((argument, number) for argument, number in found.items() if number is not None)
 
 
 def _kind(name: str, node: Mapping[str, Any]) -> str:
@@ -104,7 +119,7 @@ def _kind(name: str, node: Mapping[str, Any]) -> str:
 
 def _what_the_data_is(kind: str, node: Mapping[str, Any]) -> dict[str, Any]:
     """A stage's settings without those that only say how it is run."""
-    settings = {key: value for key, value in node.items() if key != "enabled"}
+    settings = {key: value for key, value in node.items() if key not in ("enabled", "from", "uses")}
     if kind == "dedup":
         settings["dedup"] = {k: v for k, v in node["dedup"].items() if k not in _RUNTIME_DEDUP_KEYS}
     return settings

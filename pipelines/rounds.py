@@ -24,7 +24,7 @@ PILOT = 100
 #: Rows that any round takes at least, where there are as many: a round has a price of its own.
 LEAST = 16
 #: A round takes at most so many times the rows that the forecast rests on, and asks a row for at most so many samples.
-GROWTH, MOST_DRAWS = 8, 64
+GROWTH, MOST_DRAWS = 8, 1024
 #: Items made, the latest ones, that saturation is judged by; whole draws without any new row that are enough, too.
 JUDGED, BARREN = 1000, 3
 #: Share of the time left that a round may be forecast to take where the forecast is all that limits it.
@@ -203,26 +203,26 @@ def saturated(done: Sequence[Done], asks: Sequence[bool], least_new: float) -> s
     return ""
 
 
-def forecast(done: Sequence[Done], asks: Sequence[bool]) -> float | None:
-    """New rows of 1,000 items made that the next round will bring, by the rounds before it; None before there are any.
+def forecast(done: Sequence[Done], asks: Sequence[bool], items: int) -> float | None:
+    """New rows of 1,000 items made that a round of ``items`` items will bring, by the rounds before it; None for none.
 
-    The share falls as the run grows: a line through the logarithms of the latest shares, over the rows kept so far,
-    never rising.
+    The more rows there are, the fewer are new: a line through the latest shares over the rows kept so far, which never
+    rises, and a share of half the latest one at least.
     """
     points, rows = [], 0
     for one in done:
         if asks[one.round.chain] and one.made:
-            points.append((rows + one.new / 2, math.log(max(one.new, 0.5) / one.made)))
+            points.append((rows + one.new / 2, one.new / one.made))
         rows += one.new
     if not points:
         return None
     latest = points[-4:]
-    if len(latest) < 2 or latest[-1][0] == latest[0][0]:
-        return 1000 * math.exp(latest[-1][1])
     mean_x, mean_y = (sum(values) / len(latest) for values in zip(*latest, strict=True))
     spread = sum((x - mean_x) ** 2 for x, _ in latest)
     slope = min(0.0, sum((x - mean_x) * (y - mean_y) for x, y in latest) / spread) if spread else 0.0
-    return min(1000.0, 1000 * math.exp(mean_y + slope * (rows - mean_x)))
+    # At the middle of the round, which lies the further ahead the more of its items are new.
+    share = (mean_y + slope * (rows - mean_x)) / (1 - slope * items / 2)
+    return 1000 * min(1.0, max(share, latest[-1][1] / 2))
 
 
 def deadline_of(text: str | None, now: datetime) -> datetime | None:

@@ -166,7 +166,8 @@ class Night:
                 self._decide(stage, target, source, so_far)
             self._progress.begin(stage.name, sum(s.rows for s in plan.shards), list(entries.values()))
             pool = self._hands.pool(load=self._loading() if stage.kind == "flow" else None)
-            job = Job(self._place.url, stage, base(source.folder), base(target), self._config)
+            uses = {argument: base(made[number][1]) for argument, number in stage.uses}
+            job = Job(self._place.url, stage, base(source.folder), base(target), self._config, uses=uses)
             for wave in waves(left, io["wave_shards"]):
                 self._wave(pool, job, wave, entries, limit)
                 write_cache(self._place, target, entries)

@@ -98,7 +98,7 @@ class Towards:
                     "new": one.new,
                     "rows": rows,
                     "new_per_1000": round(1000 * one.new / one.made, 1) if one.made else None,
-                    "forecast_per_1000": _rounded(forecast(done[:number], self._asks)) if one.made else None,
+                    "forecast_per_1000": _rounded(forecast(done[:number], self._asks, one.made)) if one.made else None,
                     "seconds": round(one.seconds, 1),
                     "engine_seconds": round(one.engine_seconds, 1),
                 }
@@ -109,7 +109,7 @@ class Towards:
         latest, rows, wanted = done[-1], sum(one.new for one in done), self._config["target"]["rows"]
         text = f"round {len(done)}: {counted(latest.new, 'new row')} of {latest.made:,} made, {rows:,}"
         text += f" of {wanted:,} rows" if wanted else " rows"
-        share = forecast(done, self._asks)
+        share = forecast(done, self._asks, latest.made)
         if wanted and share and rows < wanted and latest.made:
             items = 1000 * (wanted - rows) / share
             text += f"; about {items:,.0f} more items and {duration(items * latest.seconds / latest.made)}"

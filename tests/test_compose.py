@@ -195,7 +195,7 @@ def test_a_stage_can_be_taken_out_or_switched_off() -> None:
         ("recipe.stages.personas.flow._target_=pipelines.flows.persona_hub.text", "has no function 'text'"),
         ("recipe.stages.quality.filters.contact._target_=pipelines.no.way", "module 'pipelines.no' cannot be imported"),
         ("recipe.stages.quality.filters.contact._partial_=false", "add _partial_: true"),
-        ("+recipe.stages.quality.dedup={}", "a stage has exactly one of flow, map, filters, dedup, select"),
+        ("+recipe.stages.quality.dedup={}", "a stage has exactly one of rows, flow, map, filters, dedup, select"),
         ("+recipe.stages.quality.enable=false", "enable: no key of a filters stage; did you mean enabled?"),
         ("recipe.stages.personas.columns.persona=text", "recipe.stages.personas.columns.persona=text: not a type"),
     ],

@@ -20,7 +20,8 @@ from pipelines.face.templates import syntax_mistakes, template_mistakes
 
 #: Keys of a stage, by the one that makes it what it is.
 STAGES = {
-    "flow": ("enabled", "flow", "columns"),
+    "rows": ("enabled", "rows", "columns"),
+    "flow": ("enabled", "from", "uses", "flow", "columns"),
     "map": ("enabled", "map"),
     "filters": ("enabled", "filters"),
     "dedup": ("enabled", "dedup"),
@@ -104,8 +105,9 @@ def _stage_mistakes(at: str, name: str, node: Any, prompt: Mapping[str, Any]) ->
     if type(node.get("enabled", True)) not in (bool, int, type(None)):
         yield f"{at}.enabled={node['enabled']}: must be true or false, or a number that switches it on when it is set"
     yield from target_mistakes({kinds[0]: node[kinds[0]]}, at)
-    if kinds[0] == "flow":
+    if kinds[0] in ("flow", "rows"):
         yield from _column_mistakes(name, node.get("columns"), at)
+    if kinds[0] == "flow":
         yield from template_mistakes(node["flow"], f"{at}.flow", prompt)
 
 

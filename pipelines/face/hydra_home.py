@@ -13,6 +13,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.initialize import get_gh_backup, restore_gh_from_backup
+from omegaconf import OmegaConf
 
 from pipelines import settings
 from pipelines.face import knobs
@@ -23,13 +24,14 @@ LAUNCHER = "hydra._internal.core_plugins.nightmill.Sequential"
 
 
 def register() -> None:
-    """Tell Hydra our schemas; doing it again changes nothing."""
+    """Tell Hydra our schemas, and recipes ``${one_of:${recipe.mode},few_shot,...}``; again changes nothing."""
     store = ConfigStore.instance()
     store.store(group="schema", name="root", node=settings.Root)
     for name, schema in settings.ENGINES.items():
         store.store(group="schema/engine", name=name, node=schema)
     for name, schema in knobs.RECIPES.items():
         store.store(group="schema/recipe", name=name, node=schema)
+    OmegaConf.register_new_resolver("one_of", lambda value, *among: value in among, replace=True)
     store.store(group="hydra/launcher", name="nightmill", node={"_target_": LAUNCHER})
 
 

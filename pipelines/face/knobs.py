@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from pipelines.settings import Recipe
 from pipelines.settings.keys import NOT_EMPTY, at_least, key
@@ -52,10 +53,55 @@ class PersonaHub(TextToPersona):
     max_new_per_hop: int | None = key("most personas that a hop adds; null is no limit", rule=at_least(1))
 
 
+class Task(StrEnum):
+    """What a persona is asked for."""
+
+    math = "math"
+    reasoning = "reasoning"
+    instruction = "instruction"
+    knowledge = "knowledge"
+    npc = "npc"
+    tool = "tool"
+
+
+class Mode(StrEnum):
+    """What a prompt shows before the persona."""
+
+    zero_shot = "zero_shot"
+    few_shot = "few_shot"
+    persona_few_shot = "persona_few_shot"
+
+
+class Variant(StrEnum):
+    """Kinds of reasoning problems."""
+
+    plain = "plain"
+    spatial = "spatial"
+    trick = "trick"
+
+
+@dataclass
+class PersonaSynthesis(Recipe):
+    """Recipe ``persona_synthesis``: what each persona would ask, write, need or be."""
+
+    task: Task = key("math, reasoning, instruction, knowledge, npc or tool")
+    mode: Mode = key("zero_shot, few_shot (demonstrations), persona_few_shot (demonstrations with their personas)")
+    variant: Variant = key("of reasoning problems: plain, spatial or trick")
+    topic: str | None = key("what all texts are to be about; null leaves it open", literal=True)
+    difficulty: str | None = key("how hard, in words (Olympiad level); null leaves it open", literal=True)
+    language: str | None = key("language to write in, by its name; null leaves it open", literal=True)
+    demonstrations: Any = key(
+        "a JSON lines file of {text, persona} instead of the shipped demonstrations; without persona one is inferred"
+    )
+    code: bool = key("tool only: ask for code of each interface in a second call; it is stored, never run")
+    turns: int = key("instruction only: user turns of a simulated conversation; 0 for none", rule=at_least(0))
+
+
 #: Schemas of the group ``recipe``, by the name that a recipe file's defaults use.
 RECIPES: dict[str, type] = {
     "plain": Recipe,
     "text_to_persona": TextToPersona,
     "persona_to_persona": PersonaToPersona,
     "persona_hub": PersonaHub,
+    "persona_synthesis": PersonaSynthesis,
 }

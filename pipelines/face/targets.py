@@ -18,7 +18,7 @@ from typing import Any
 from pipelines.face.overrides import did_you_mean, nearest
 
 #: What a stage calls its function with, by the key of its node; everything else is a knob, given by name.
-GIVEN = {
+GIVEN: dict[str, tuple[str, ...]] = {
     "flow": ("row", "llm", "prompts"),
     "map": ("table",),
     "filters": ("table",),

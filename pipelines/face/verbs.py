@@ -121,7 +121,10 @@ VERBS: Mapping[str, Verb] = {
         positionals=("RUN",),
         options=(
             Option(
-                "--format", "jsonl or parquet [as --to ends, or jsonl]", takes="FORMAT", choices=("jsonl", "parquet")
+                "--format",
+                "jsonl, parquet or persona_hub [as --to ends, or jsonl]",
+                takes="FORMAT",
+                choices=("jsonl", "parquet", "persona_hub"),
             ),
             Option("--to", "file or folder to write, or URL; by default a file beside the run's data", takes="PATH"),
             Option("--no-provenance", "leave out the column provenance"),

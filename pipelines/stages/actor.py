@@ -19,11 +19,12 @@ from typing import Any
 from pipelines.engine.kinds import open_engine
 from pipelines.engine.llm import Engine
 from pipelines.errors import EngineDead, RunStopped, UserError
+from pipelines.rows import python_rows
 from pipelines.stages.flow import FlowWork, flow_work
-from pipelines.stages.sift import decided, encoded, filtered, mapped
+from pipelines.stages.sift import decided, encoded, filtered, given, mapped
 from pipelines.stages.stage import Job, Stage, beside, bind
 from pipelines.store.commit import Outcome, commit
-from pipelines.store.dataset import Shard, part_name, read_shard
+from pipelines.store.dataset import Shard, committed, part_name, read_part, read_shard
 from pipelines.store.decisions import decisions_for
 from pipelines.store.files import Folder, folder
 from pipelines.store.ledger import Entry, read_entry
@@ -115,6 +116,8 @@ class ShardActor:
 
     async def _outcome(self, job: Job, stages: Folder, shard: Shard) -> Outcome:
         stage = job.stage
+        if stage.kind == "rows":
+            return given(stage, shard)
         table = await asyncio.to_thread(read_shard, stages.sub(job.source), shard)
         if stage.kind == "flow":
             return await self._through_flow(await self._flow(job), shard, table)
@@ -143,7 +146,11 @@ class ShardActor:
             raise RunStopped(f"stage {job.stage.name} asks a model, but its actor has no engine")
         key = f"{job.run}/{job.target}"
         if key not in self._flows:
-            self._flows[key] = flow_work(job.config, job.stage, engine, self._in_flight, self._progress)
+            used = {name: await asyncio.to_thread(_rows, folder(job.run), stage) for name, stage in job.uses.items()}
+            for name, rows in used.items():
+                if not rows:
+                    raise UserError(f"stage {job.stage.name}: {name} come from {job.uses[name]}, which kept none")
+            self._flows[key] = flow_work(job.config, job.stage, engine, self._in_flight, self._progress, used)
         return self._flows[key]
 
 
@@ -161,6 +168,12 @@ async def _committed(target: Folder, outcome: Outcome) -> Entry:
             )
         await asyncio.sleep(wait)
         wait *= 2
+
+
+def _rows(run: Folder, stage: str) -> list[dict[str, Any]]:
+    """All rows of a stage."""
+    place = run.sub("stages").sub(stage)
+    return [row for part in committed(place) for row in python_rows(read_part(place, part))]
 
 
 def _already(target: Folder, index: int) -> Entry | None:

@@ -47,7 +47,7 @@ def remember_stage(stage: Stage, target_url: str, kept: Sequence[Kept], state: s
     every = Datasets(tuple(Dataset.of(folder(url), dict(counts)) for url, counts in kept))
     remember = beside(stage.node["dedup"], "remember")
     assert remember is not None  # only a stage that has an index comes here
-    if index_has_grown(folder(target_url), stage, every.origin):
+    if index_has_grown(folder(target_url), stage, every):
         raise RunStopped(
             f"dedup.against={stage.index}: another run added to the index after this one decided; run the same command "
             "again, and it decides again"
@@ -55,13 +55,13 @@ def remember_stage(stage: Stage, target_url: str, kept: Sequence[Kept], state: s
     remember(every, run=every.origin, state=state, **encoded_in(vectors))
 
 
-def index_has_grown(target: Folder, stage: Stage, run: str) -> bool:
-    """Whether other runs have added to a stage's index after it decided and before this run was in it."""
+def index_has_grown(target: Folder, stage: Stage, rows: Dataset | Datasets) -> bool:
+    """Whether other runs have added to a stage's index after it decided and before the run of ``rows`` was in it."""
     decided = decided_already(target) if stage.index else None
     if decided is None or stage.index is None:
         return False
     found = decided["stats"]["against"]
-    return outdated(stage.index, found["kind"], run, found["segments"])
+    return outdated(stage.index, found["kind"], rows.origin, found["segments"])
 
 
 def vectors_in(target: Folder, stage: Stage) -> list[str]:

@@ -21,6 +21,8 @@ from pipelines.store.decisions import VECTORS, decided_already, write_decisions
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import Entry, read_entry
 
+#: The part of a stage's input that rows of its own settings lie in.
+NO_PART = -1
 #: Folder of what deciding does not hold in memory.
 SPILL = "spill"
 #: Rows of a shard of vectors: a minute on a CPU, seconds on a GPU.
@@ -46,6 +48,8 @@ def settle_plan(
     ones when that grows.
     """
     parts = list(zip(source.parts, source.counts, strict=True))
+    if stage.kind == "rows":
+        parts = [(NO_PART, len(bind(stage.node["rows"])()))]
     generation = 0
     while True:
         target = stages.sub(stage.folder(generation))
@@ -76,7 +80,7 @@ def _compared_with_others(target: Folder, stage: Stage, source: Dataset, so_far:
     decided = decided_already(target)
     if decided is None:
         return False
-    return decided["so_far"] != list(so_far) or index_has_grown(target, stage, source.origin)
+    return decided["so_far"] != list(so_far) or index_has_grown(target, stage, source)
 
 
 def settle_vectors(target: Folder, source: Dataset) -> tuple[Folder, Plan, dict[int, Entry]]:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -181,13 +182,14 @@ def flow_work(
     engine: Engine,
     rows_in_flight: asyncio.Semaphore,
     progress: Counter[str] | None = None,
+    used: Mapping[str, Sequence[Row]] | None = None,
 ) -> FlowWork:
-    """The work of a flow stage as a composed configuration describes it, on ``engine``."""
+    """The work of a flow stage as a composed configuration describes it, on ``engine``; ``used`` are its arguments."""
     return FlowWork(
         stage=stage.name,
         fingerprint=stage.fingerprint,
         recipe=config["recipe"]["name"],
-        flow=bind(stage.node["flow"]),
+        flow=partial(bind(stage.node["flow"]), **(used or {})),
         prompts=PromptSet(**config["prompt"]),
         columns=stage.node["columns"],
         engine=engine,

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import Damaged
-from pipelines.rows import VERDICT, beside
-from pipelines.stages.stage import Stage
+from pipelines.rows import PROVENANCE, VERDICT, beside, digest
+from pipelines.stages.account import COLUMN_TYPES
+from pipelines.stages.stage import Stage, bind
 from pipelines.store.commit import Outcome, new_attempt
 from pipelines.store.dataset import Shard
 from pipelines.store.ledger import Entry
@@ -34,6 +35,20 @@ def filtered(stage: str, fingerprint: str, shard: Shard, table: pa.Table, rules:
         matched = pc.and_(pc.is_null(reasons), pc.fill_null(rule(table), False))
         reasons = pc.if_else(matched, reason, reasons)
     return sifted(stage, fingerprint, shard, table, reasons, started)
+
+
+def given(stage: Stage, shard: Shard) -> Outcome:
+    """Rows that stand in a recipe, as ``rows`` lists them; ids are those of their content and place."""
+    started = time.monotonic()
+    rows = bind(stage.node["rows"])()
+    columns = {
+        name: pa.array([row.get(name) for row in rows], COLUMN_TYPES[kind])
+        for name, kind in stage.node["columns"].items()
+    }
+    ids = pa.array([digest("row", number, row) for number, row in enumerate(rows)], pa.string())
+    none = pa.array([[]] * len(rows), pa.list_(pa.string()))
+    made = pa.table({"id": ids, "parent_ids": none, **columns, "provenance": pa.nulls(len(rows), PROVENANCE)})
+    return Outcome(made, tallied(stage.name, stage.fingerprint, shard.index, made, NOTHING, started))
 
 
 def mapped(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -17,11 +17,12 @@ class Stage:
 
     Attributes:
         number: place in the recipe; 0 is the seeds stage, which every recipe begins with.
-        kind: seeds, flow, map, filter, dedup or select.
+        kind: seeds, rows, flow, map, filter, dedup or select.
         node: the stage's settings as composed.
         identity: what its fingerprint is made of, by name, so that a change can be named.
         source: number of the stage whose rows it takes.
         take: which of them, as (first, how many); None takes all.
+        uses: further arguments of a flow, each with the number of the stage whose rows, all of them, it is given.
         so_far: numbers of the stages whose rows are in the result already, for a dedup to hold its rows against.
         output: whether its rows are part of the run's result.
         draw: which sample of the same prompts a flow asks for; 0 is the first. ``draws``: how many.
@@ -35,6 +36,7 @@ class Stage:
     fingerprint: str
     source: int = 0
     take: tuple[int, int] | None = None
+    uses: tuple[tuple[str, int], ...] = ()
     so_far: tuple[int, ...] = ()
     output: bool = False
     draw: int = 0
@@ -66,7 +68,8 @@ class Stage:
 class Job:
     """A stage at work in a run: where it reads, where it writes, and the composed configuration.
 
-    ``source`` and ``target`` are directory names under the run's ``stages/``; ``threads`` are an actor's.
+    ``source`` and ``target`` are directory names under the run's ``stages/``, and those of ``uses``, by argument;
+    ``threads`` are an actor's.
     """
 
     run: str
@@ -75,6 +78,7 @@ class Job:
     target: str
     config: Mapping[str, Any]
     threads: int = 1
+    uses: Mapping[str, str] = field(default_factory=dict)
 
 
 def chains(recipe: Mapping[str, Any]) -> list[dict[str, Mapping[str, Any]]]:

@@ -41,6 +41,11 @@ class StageRecord:
     output: bool
 
     @property
+    def born(self) -> bool:
+        """Whether its rows come from no other stage."""
+        return self.kind in ("seeds", "rows")
+
+    @property
     def decides(self) -> bool:
         """Whether it saw all of its rows before it let any pass."""
         return self.kind in DECIDING
@@ -172,9 +177,7 @@ def all_there(run: Folder, files: Mapping[str, Iterable[str]]) -> bool:
 
 def complete(stages: list[StageNow]) -> bool:
     """Whether every stage is whole and has taken up every shard of the one before."""
-    return all(
-        stage.whole and (stage.record.number == 0 or _took_up(source_of(stages, stage), stage)) for stage in stages
-    )
+    return all(stage.whole and (stage.record.born or _took_up(source_of(stages, stage), stage)) for stage in stages)
 
 
 def source_of(stages: Sequence[StageNow], stage: StageNow) -> StageNow:

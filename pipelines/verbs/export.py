@@ -1,4 +1,6 @@
-"""Write a finished run's rows in another layout: JSON lines or Parquet, one file or a folder with its dataset card.
+"""Write a finished run's rows elsewhere: JSON lines or Parquet, or the layout of a published dataset (``layouts.py``).
+
+One file, or a folder with its dataset card; a layout is a folder.
 
 Rows are streamed; a file appears whole or not at all. A folder gets ``data/part-00000.jsonl ...``, ``README.md`` and
 ``export.json``, which says what is in it. What already lies at the target is replaced only if it is an earlier export
@@ -29,6 +31,7 @@ from pipelines.store.files import Folder, folder
 from pipelines.store.record import read_record
 from pipelines.store.survey import finished, survey
 from pipelines.summary import counted, plain
+from pipelines.verbs.layouts import LAYOUTS, Layout
 from pipelines.verbs.target import Target
 
 #: Endings that make ``to`` one file, by format; the first is that of the files in a folder.
@@ -49,9 +52,10 @@ def export(run: str, format: str | None = None, to: str | None = None, no_proven
 
     Args:
         run: a finished run directory.
-        format: ``jsonl`` (one object a line) or ``parquet``; None takes what the ending of ``to`` says, else jsonl.
+        format: ``jsonl`` (one object a line), ``parquet``, or a layout: ``persona_hub``; None takes what the ending
+            of ``to`` says, else jsonl.
         to: a file (.jsonl, .jsonl.gz, .parquet) or a folder, on disk or at a URL that fsspec knows (s3://...); None
-            writes one file beside the run's ``data/``.
+            writes one file beside the run's ``data/``, a layout to a folder there.
         no_provenance: leave out the column ``provenance``.
 
     Returns:
@@ -65,9 +69,9 @@ def export(run: str, format: str | None = None, to: str | None = None, no_proven
     if not finished(place, survey(place)):
         raise UserError(f"{place.url} is not finished, or data/ is not complete; run the same command to its end first")
     format = format or next((name for name, ends in ENDINGS.items() if to and to.endswith(ends)), "jsonl")
-    if format not in ENDINGS:
-        raise UserError(f"--format {format}: not a format; use one of {', '.join(ENDINGS)}")
-    target = Target(to or f"{place.url}/data{ENDINGS[format][0]}")
+    if format not in (*ENDINGS, *LAYOUTS):
+        raise UserError(f"--format {format}: not a format; use one of {', '.join((*ENDINGS, *LAYOUTS))}")
+    target = Target(to or f"{place.url}/{format if format in LAYOUTS else f'data{ENDINGS[format][0]}'}")
     _refuse(place, target, format)
     dropped = ("provenance",) if no_provenance else ()
     source = place.sub("data")
@@ -75,7 +79,10 @@ def export(run: str, format: str | None = None, to: str | None = None, no_proven
     parts = committed(source)
     try:
         with target.scratch() as scratch:
-            if target.url.endswith(ENDINGS[format]):
+            if format in LAYOUTS:
+                layout = LAYOUTS[format](published["columns"])
+                files = _as_layout(place, parts, target, scratch, format, layout)
+            elif target.url.endswith(ENDINGS[format]):
                 files = [_as_one_file(source, parts, target, scratch, dropped)]
             else:
                 files = _as_folder(place, parts, target, scratch, format, dropped)
@@ -102,7 +109,9 @@ def _refuse(place: Folder, target: Target, format: str) -> None:
         raise UserError(f"--to {target.url}: that folder holds the run's own files; choose another place")
     other = [name for name, ends in ENDINGS.items() if name != format and target.url.endswith(ends)]
     ending = Path(target.url).suffix
-    if ending in _FILE_ENDINGS and not target.is_file() and not target.url.endswith(ENDINGS[format]):
+    if format in LAYOUTS and ending in (".jsonl", ".parquet", *_FILE_ENDINGS):
+        raise UserError(f"--to {target.url}: the layout {format} is a folder; name one")
+    if ending in _FILE_ENDINGS and not target.is_file() and not target.url.endswith(ENDINGS.get(format, ())):
         raise UserError(
             f"--to {target.url}: an export is JSON lines or Parquet, no {ending}; end it in "
             f"{', '.join(end for ends in ENDINGS.values() for end in ends)}, or name a folder"
@@ -154,6 +163,29 @@ def _as_folder(
         target.remove(name)
     files.append(_put(target, scratch, _MARKER, json.dumps({**identity, "files": written}, indent=1).encode()))
     return files
+
+
+def _as_layout(
+    place: Folder, parts: list[int], target: Target, scratch: str, format: str, layout: Layout
+) -> list[tuple[str, int]]:
+    """A file for each name that a layout gives, beside what the folder holds."""
+    identity = {"run": place.url, "format": format, "provenance": False}
+    before = _earlier(target, identity)
+    _put(target, scratch, _MARKER, json.dumps({**identity, "files": before}).encode())
+    source, columns = place.sub("data"), [name for name in read_record(place, "metadata.json")["columns"]]
+    with ExitStack() as stack:
+        opened: dict[str, BinaryIO] = {}
+        for batch in _batches(source, parts, [name for name in columns if name != "provenance"]):
+            for row in python_rows(batch):
+                name, record = layout(row)
+                if name not in opened:
+                    opened[name] = stack.enter_context((Path(scratch) / f"{name}.jsonl").open("wb"))
+                opened[name].write(orjson.dumps(record, default=_in_json, option=orjson.OPT_APPEND_NEWLINE))
+    files = [target.publish(Path(scratch) / f"{name}.jsonl", f"{name}.jsonl") for name in sorted(opened)]
+    for name in set(before) - {f"{name}.jsonl" for name in opened}:
+        target.remove(name)
+    marker = json.dumps({**identity, "files": [name for name, _ in files]}, indent=1).encode()
+    return [*files, _put(target, scratch, _MARKER, marker)]
 
 
 def _earlier(target: Target, identity: Mapping[str, Any]) -> list[str]:

@@ -72,7 +72,7 @@ def _why_not(wanted: str, near: list[str]) -> str:
 
 def _id_columns(stages: Sequence[StageNow]) -> Iterator[tuple[Home, pa.ChunkedArray]]:
     """Id columns of the stages where ids are born, the last stage first; kept rows before rejected ones."""
-    born = [place for place, stage in enumerate(stages) if stage.record.kind in ("seeds", "flow")]
+    born = [place for place, stage in enumerate(stages) if stage.record.kind in ("seeds", "rows", "flow")]
     for place in reversed(born):
         folder, entries = stages[place].record.folder, stages[place].entries
         for shard in entries:
@@ -152,7 +152,7 @@ def home_of_input(stages: Sequence[StageNow], stage: int, shard: int, row_id: st
         part = next(held, None)
         if part is None:
             return None
-        if source.record.kind in ("seeds", "flow"):
+        if source.record.kind in ("seeds", "rows", "flow"):
             return Home(place, part, row_id, kept=True)
         stage, shard = place, part
     return None

@@ -20,7 +20,7 @@ from pipelines.store.files import folder
 from pipelines.store.ledger import totals
 from pipelines.store.survey import StageNow, survey
 from pipelines.summary import counted, plain
-from pipelines.verbs.sample import manifest_of, spread_seeds
+from pipelines.verbs.sample import first_flow, manifest_of, spread_seeds, way_to
 from pipelines.verbs.trial import Trial, try_flow
 
 #: Seeds that the first flow is tried on.
@@ -45,8 +45,8 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
     stages = stages_of(config, manifest.fingerprint)
     notes: list[str] = []
     now = _committed(config, stages, notes)
-    flow = next((stage for stage in stages if stage.kind == "flow"), None)
-    trial = try_flow(config, flow, spread_seeds(manifest, SAMPLE, stages[: flow.number])) if flow else None
+    flow = first_flow(stages)
+    trial = try_flow(config, stages, flow, spread_seeds(manifest, SAMPLE, way_to(stages, flow))) if flow else None
     notes += trial.notes if trial else ()
     rows, known = config["rows"] or manifest.rows, True
     planned: list[dict[str, Any]] = []

@@ -27,13 +27,13 @@ from pipelines.engine.kinds import open_engine
 from pipelines.errors import EngineDead, RunStopped, UserError
 from pipelines.recipe import stages_of
 from pipelines.rows import RESERVED, python_rows
-from pipelines.stages.flow import flow_work
+from pipelines.stages.flow import FlowWork, flow_work
 from pipelines.stages.stage import Stage
 from pipelines.store.commit import Outcome
 from pipelines.store.dataset import Shard
 from pipelines.summary import SIMULATED, counted
 from pipelines.verbs.calls import body, call_lines, call_of, heading, json_ready
-from pipelines.verbs.sample import first_seeds, judged, manifest_of
+from pipelines.verbs.sample import first_flow, first_seeds, judged, manifest_of, rows_used, way_to
 
 log = logging.getLogger(__name__)
 
@@ -56,16 +56,16 @@ def preview(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     manifest = manifest_of(config)
     stages = stages_of(config, manifest.fingerprint)
-    flow = next((stage for stage in stages if stage.kind == "flow"), None)
+    flow = first_flow(stages)
     if flow is None:
         raise UserError(
             f"recipe={config['recipe']['name']}: no stage asks a model, so there is nothing to preview; run it"
         )
     filters = list(takewhile(lambda stage: stage.kind == "filter", stages[flow.number + 1 :]))
-    seeds = first_seeds(manifest, config["rows"] or ROWS, stages[: flow.number])
+    seeds = first_seeds(manifest, config["rows"] or ROWS, way_to(stages, flow))
     log.info("asking %s (%s); loading it may take minutes", config["model"]["name"], config["engine"]["kind"])
     with _kept_aside():
-        outcome, seconds_to_load, seconds = asyncio.run(_through(config, flow, seeds))
+        outcome, seconds_to_load, seconds = asyncio.run(_through(config, stages, flow, seeds))
     return {
         "ok": True,
         "recipe": config["recipe"]["name"],
@@ -102,7 +102,9 @@ def _kept_aside() -> Iterator[None]:
             os.close(before)
 
 
-async def _through(config: Mapping[str, Any], flow: Stage, seeds: pa.Table) -> tuple[Outcome, float, float]:
+async def _through(
+    config: Mapping[str, Any], stages: list[Stage], flow: Stage, seeds: pa.Table
+) -> tuple[Outcome, float, float]:
     """What becomes of seeds in a flow; seconds to load the engine, and seconds for the rows."""
     settings = {**config, "io": {**config["io"], "keep_calls": True}}
     engine = open_engine(config["model"], config["engine"], config["seed"])
@@ -110,8 +112,11 @@ async def _through(config: Mapping[str, Any], flow: Stage, seeds: pa.Table) -> t
     try:
         await engine.start()
         ready = time.monotonic()
-        work = flow_work(settings, flow, engine, asyncio.Semaphore(seeds.num_rows))
-        outcome = await work.run(Shard(0, ((0, 0, seeds.num_rows),), seeds.num_rows), seeds)
+        used = {}
+        for argument, (rows, before) in rows_used(stages, flow).items():
+            made = rows if before is None else (await _done(flow_work(settings, before, engine, _all(rows)), rows)).kept
+            used[argument] = python_rows(made)
+        outcome = await _done(flow_work(settings, flow, engine, _all(seeds), used=used), seeds)
         return outcome, ready - begun, time.monotonic() - ready
     except ExceptionGroup as group:
         dead, others = group.split(EngineDead)
@@ -120,6 +125,14 @@ async def _through(config: Mapping[str, Any], flow: Stage, seeds: pa.Table) -> t
         raise RunStopped(f"the engine died: {dead.exceptions[0]}") from group
     finally:
         await engine.stop()
+
+
+async def _done(work: FlowWork, rows: pa.Table) -> Outcome:
+    return await work.run(Shard(0, ((0, 0, rows.num_rows),), rows.num_rows), rows)
+
+
+def _all(rows: pa.Table) -> asyncio.Semaphore:
+    return asyncio.Semaphore(max(1, rows.num_rows))
 
 
 def _told(seeds: pa.Table, outcome: Outcome, filters: list[Stage]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import UserError
-from pipelines.stages.sift import filtered
+from pipelines.stages.sift import filtered, given
 from pipelines.stages.stage import Stage, bind
 from pipelines.store.dataset import Shard
 from pipelines.store.manifest import KEYS, Manifest, freeze
@@ -28,8 +28,32 @@ def manifest_of(config: Mapping[str, Any]) -> Manifest:
     return freeze(config["input"], **{key: config[key] for key in KEYS})
 
 
+def first_flow(stages: Sequence[Stage]) -> Stage | None:
+    """The first flow that the input's rows come to; None for a recipe that asks no model."""
+    return next((one for one in stages if one.kind == "flow" and way_to(stages, one)), None)
+
+
+def way_to(stages: Sequence[Stage], stage: Stage) -> list[Stage]:
+    """The stages from the seeds to before ``stage``; [] where its rows are not the input's."""
+    way = [stages[stage.source]]
+    while way[0].kind not in ("seeds", "rows"):
+        way.insert(0, stages[way[0].source])
+    return way if way[0].kind == "seeds" else []
+
+
+def rows_used(stages: Sequence[Stage], flow: Stage) -> dict[str, tuple[pa.Table, Stage | None]]:
+    """For each argument of a flow that other rows are given in: the rows, and the flow that they go through before."""
+    used: dict[str, tuple[pa.Table, Stage | None]] = {}
+    for argument, number in flow.uses:
+        stage = stages[number]
+        first = stage if stage.kind == "rows" else stages[stage.source]
+        if first.kind == "rows":
+            used[argument] = (given(first, Shard(0, (), 0)).kept, stage if stage.kind == "flow" else None)
+    return used
+
+
 def first_seeds(manifest: Manifest, rows: int, stages: Sequence[Stage]) -> pa.Table:
-    """The first ``rows`` seeds that pass the filters among ``stages``; fewer where the input has fewer.
+    """The first ``rows`` seeds that pass ``stages``, maps and filters; fewer where the input has fewer.
 
     Raises:
         UserError: none does.
@@ -43,7 +67,7 @@ def first_seeds(manifest: Manifest, rows: int, stages: Sequence[Stage]) -> pa.Ta
 
 
 def spread_seeds(manifest: Manifest, rows: int, stages: Sequence[Stage]) -> pa.Table:
-    """About ``rows`` seeds that pass the filters among ``stages``, evenly from the beginnings of several files.
+    """About ``rows`` seeds that pass ``stages``, maps and filters, evenly from the beginnings of several files.
 
     Raises:
         UserError: there is none.
@@ -60,9 +84,13 @@ def spread_seeds(manifest: Manifest, rows: int, stages: Sequence[Stage]) -> pa.T
 
 
 def judged(table: pa.Table, stages: Sequence[Stage]) -> tuple[pa.Table, dict[str, tuple[str, str]]]:
-    """What the filters among ``stages`` keep of a table, and who rejects each of the others: id -> (stage, reason)."""
+    """What maps and filters make of a table, and who rejects each of the other rows: id -> (stage, reason)."""
     rejected: dict[str, tuple[str, str]] = {}
-    for stage in (stage for stage in stages if stage.kind == "filter"):
+    for stage in stages:
+        if stage.kind == "map":
+            table = bind(stage.node["map"])(table)
+        if stage.kind != "filter":
+            continue
         rules = {reason: bind(node) for reason, node in stage.node["filters"].items()}
         whole = Shard(0, ((0, 0, table.num_rows),), table.num_rows)
         outcome = filtered(stage.name, stage.fingerprint, whole, table, rules)

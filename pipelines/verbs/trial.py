@@ -7,7 +7,7 @@ is started and nothing is downloaded.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -19,10 +19,11 @@ from pipelines.engine.llm import Request
 from pipelines.engine.weights import ready, resolve
 from pipelines.errors import CallFailed
 from pipelines.prompts import Message
-from pipelines.rows import Answer
+from pipelines.rows import Answer, python_rows
 from pipelines.stages.flow import flow_work
 from pipelines.stages.stage import Stage
 from pipelines.store.dataset import Shard
+from pipelines.verbs.sample import rows_used
 
 #: Calls after which a row is stopped: a flow that waits for a good answer would ask the stand-in for ever.
 MOST_CALLS = 64
@@ -50,10 +51,11 @@ class Trial:
         }
 
 
-def try_flow(config: Mapping[str, Any], flow: Stage, seeds: pa.Table) -> Trial:
+def try_flow(config: Mapping[str, Any], stages: Sequence[Stage], flow: Stage, seeds: pa.Table) -> Trial:
     """Run ``seeds`` through a flow with the stand-in, and measure what it asked for."""
     engine = StandIn()
-    work = flow_work(config, flow, engine, asyncio.Semaphore(seeds.num_rows))
+    used = {argument: python_rows(rows) for argument, (rows, _) in rows_used(stages, flow).items()}
+    work = flow_work(config, flow, engine, asyncio.Semaphore(seeds.num_rows), used=used)
     entry = asyncio.run(work.run(Shard(0, ((0, 0, seeds.num_rows),), seeds.num_rows), seeds)).entry
     count, tokens_by = _measure(settings.Model(**config["model"]))
     lengths = [count(request.prompt.messages) for request in engine.requests]
