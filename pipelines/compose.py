@@ -23,6 +23,7 @@ from pipelines import settings
 from pipelines.errors import UserError
 from pipelines.face import check
 from pipelines.face.asked import Asked, Mistakes, read
+from pipelines.face.demonstrations import demonstrations
 from pipelines.face.groups import options
 from pipelines.face.hydra_home import opened
 from pipelines.face.overrides import did_you_mean, nearest, nearest_keys, shown
@@ -58,6 +59,7 @@ def compose(overrides: Sequence[str], *, needs: Collection[str] = NEEDS) -> dict
     if not broken and not _missing(config) - set(NEEDS):
         plain = _plain(config)
         asked.wrong.extend(f"{key}=null: a value is needed{_doc(config, key)}" for key in needs if plain[key] is None)
+        asked.wrong.extend(_demonstrations_read(plain))
         asked.wrong.extend(check.mistakes(plain))
         if not asked.wrong:
             return plain
@@ -194,6 +196,16 @@ def _broken_references(config: DictConfig | ListConfig, at: str = "") -> Iterato
             continue
         if isinstance(value, DictConfig | ListConfig) and not OmegaConf.is_interpolation(config, key):
             yield from _broken_references(value, f"{at}{key}.")
+
+
+def _demonstrations_read(plain: dict[str, Any]) -> list[str]:
+    """Put the demonstrations that a recipe is given as a file in the configuration; what is wrong with them."""
+    recipe = plain["recipe"] or {}
+    if recipe.get("demonstrations") is None:
+        return []
+    found, wrong = demonstrations(recipe["demonstrations"], recipe["mode"])
+    recipe["demonstrations"] = recipe["stages"]["demonstrations"]["rows"]["given"] = found
+    return wrong
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

@@ -18,6 +18,8 @@ import pyarrow as pa
 from pipelines import __version__
 from pipelines.dedup.found import REMOVED
 from pipelines.errors import Damaged, UserError
+from pipelines.report.sample import diversity_of
+from pipelines.stages.before import vectors_in
 from pipelines.store.commit import read_side, to_parquet
 from pipelines.store.dataset import Dataset, part_name, read_part
 from pipelines.store.files import Folder, base, folder
@@ -71,7 +73,11 @@ def publish(
             + " | ".join(sorted({", ".join(schema.names) for schema in schemas}))
         )
     files = apart(gather, place.url, [(folder_.url, counts) for folder_, counts in kept], dedups, rows_per_file)
-    write_record(place, "stats.json", stats(made) | ({"target": target} if target else {}))
+    told = stats(made) | ({"target": target} if target else {})
+    if (column := _generated(made)) is not None:
+        vectors = [url for stage, folder_, _ in made.values() for url in vectors_in(folder_, stage)]
+        told["diversity"] = apart(diversity_of, [(folder_.url, counts) for folder_, counts in kept], column, vectors)
+    write_record(place, "stats.json", told)
     place.replace("README.md", card(config, made).encode())
     # Last: its presence says that everything above is complete and of this state.
     write_record(
@@ -91,6 +97,13 @@ def publish(
             "python": platform.python_version(),
         },
     )
+
+
+def _generated(made: Made) -> str | None:
+    """The column of text that a recipe generates, by the last of its dedups; None for one that asks no model."""
+    stages = [stage for stage, _, _ in made.values()]
+    columns = [stage.node["dedup"]["text_column"] for stage in stages if stage.kind == "dedup"]
+    return columns[-1] if columns and any(stage.kind == "flow" for stage in stages) else None
 
 
 def gather(

@@ -217,7 +217,7 @@ def forecast(done: Sequence[Done], asks: Sequence[bool], items: int) -> float | 
     if not points:
         return None
     latest = points[-4:]
-    mean_x, mean_y = (sum(values) / len(latest) for values in zip(*latest, strict=True))
+    mean_x, mean_y = sum(x for x, _ in latest) / len(latest), sum(y for _, y in latest) / len(latest)
     spread = sum((x - mean_x) ** 2 for x, _ in latest)
     slope = min(0.0, sum((x - mean_x) * (y - mean_y) for x, y in latest) / spread) if spread else 0.0
     # At the middle of the round, which lies the further ahead the more of its items are new.

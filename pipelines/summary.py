@@ -18,6 +18,7 @@ from pipelines.store.dataset import read_slice
 from pipelines.store.decisions import decided_already
 from pipelines.store.files import Folder
 from pipelines.store.ledger import Entry, totals
+from pipelines.store.record import read_record
 
 #: What a run has made: stage name -> the stage, its directory and the entries of its shards.
 Made = Mapping[str, tuple[Stage, Folder, dict[int, Entry]]]
@@ -44,6 +45,7 @@ def summary(
     """What ``run`` returns; ``tokens_per_second`` is of this start's generation, engine loading left out."""
     per_stage = stats(made)["stages"]
     first = next(iter(per_stage))
+    diversity = read_record(place, "stats.json").get("diversity")
     sample = read_slice(place.sub("data"), 0, 0, 5)
     shown = [f.name for f in sample.schema if pa.types.is_string(f.type) and f.name != "id"]
     return {
@@ -58,6 +60,7 @@ def summary(
         "stages": per_stage,
         "seconds": round(seconds, 1),
         "tokens_per_second": round(tokens_per_second, 1),
+        "diversity": diversity,
         "examples": sample.select(["id", *shown]).to_pylist(),
         "data": place.sub("data").url,
     }
@@ -74,6 +77,7 @@ def render(result: Mapping[str, Any]) -> Group:
         *([result["target"]["says"]] if result.get("target") else []),
         f"{result['rows_in']:,} rows in, {result['rows_accepted']:,} accepted, {result['seconds']:,} s"
         + (f", {result['tokens_per_second']:,.0f} tokens/s while generating" if result["tokens_per_second"] else ""),
+        *([_diverse(result["diversity"])] if result["diversity"] else []),
         *([SIMULATED] if result["engine"] == "simulated" else []),
         f"rows     {result['data']}",
         f"removed  {result['run']}/removed",
@@ -86,6 +90,12 @@ def render(result: Mapping[str, Any]) -> Group:
     if result["examples"]:
         lines.append(f"ancestry nightmill explain {result['run']} {result['examples'][0]['id']}")
     return Group(rows, ledger_table(result["stages"]), Text("\n".join(lines)))
+
+
+def _diverse(found: Mapping[str, Any]) -> str:
+    """The figures of diversity in a line."""
+    shown = ", ".join(f"{name} {value:g}" for name, value in found.items() if name not in ("column", "texts"))
+    return f"diversity of {counted(found['texts'], found['column'])}: {shown}"
 
 
 def ledger_table(stages: Mapping[str, Mapping[str, Any]]) -> Table:

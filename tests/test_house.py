@@ -21,7 +21,7 @@ FLOORS = (
     {"engine", "store"},
     {"flows", "filters"},
     {"dedup"},
-    {"selection"},
+    {"selection", "report"},
     {"stages"},
     {"recipe", "summary", "progress", "interrupt", "failures", "face"},
     {"publish", "compose", "directory", "rounds"},

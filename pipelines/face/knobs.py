@@ -91,7 +91,8 @@ class PersonaSynthesis(Recipe):
     difficulty: str | None = key("how hard, in words (Olympiad level); null leaves it open", literal=True)
     language: str | None = key("language to write in, by its name; null leaves it open", literal=True)
     demonstrations: Any = key(
-        "a JSON lines file of {text, persona} instead of the shipped demonstrations; without persona one is inferred"
+        "a JSON lines file of {text, persona} instead of the shipped demonstrations; without persona one is inferred",
+        literal=True,
     )
     code: bool = key("tool only: ask for code of each interface in a second call; it is stored, never run")
     turns: int = key("instruction only: user turns of a simulated conversation; 0 for none", rule=at_least(0))

@@ -1,0 +1,1 @@
+"""What a run's rows are like, in figures and pictures."""

@@ -1,0 +1,64 @@
+"""The sample of a run's rows that diversity is measured on: their texts, and the vectors that a dedup made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.report.diversity import SAMPLE, diversity
+from pipelines.store.dataset import committed, read_part
+from pipelines.store.files import Folder, folder
+
+#: Parts that rows are sampled from, of each dataset.
+PARTS = 16
+
+
+def diversity_of(kept: Sequence[tuple[str, Mapping[int, int]]], column: str, vectors: Sequence[str]) -> dict[str, Any]:
+    """Figures of about SAMPLE of a run's rows.
+
+    Args:
+        kept: directories with the rows, and the rows of each part.
+        column: their text.
+        vectors: directories with vectors of them, of length 1; where there are any, rows are sampled among these.
+    """
+    parts = [(folder(url), part) for url, counts in kept for part, rows in counts.items() if rows]
+    made = [(place, part) for place in map(folder, vectors) for part in committed(place)]
+    if not made:
+        texts = _texts(_spread(parts), column, None)
+        some = _evenly(len(texts))
+        return {"column": column, **diversity(texts.take(pa.array(some)).to_pylist(), None)}
+    everyone = pa.concat_arrays([_ids(place, part) for place, part in parts]) if parts else pa.array([], pa.string())
+    table = pa.concat_tables([read_part(place, part, ["id", "vector"]) for place, part in _spread(made)])
+    table = table.filter(pc.and_(pc.is_in(table["id"], value_set=everyone), pc.is_valid(table["vector"])))
+    table = table.take(pa.array(_evenly(table.num_rows)))
+    ids = table["id"].combine_chunks()
+    texts = _texts(parts, column, ids)
+    values = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return {"column": column, **diversity(texts.to_pylist(), values.reshape(len(ids), -1) if len(ids) else None)}
+
+
+def _spread(parts: Sequence[tuple[Folder, int]]) -> list[tuple[Folder, int]]:
+    return [parts[place] for place in np.linspace(0, len(parts) - 1, min(len(parts), PARTS)).round().astype(int)]
+
+
+def _evenly(rows: int) -> Any:
+    return np.linspace(0, rows - 1, min(rows, SAMPLE)).round().astype(np.int64)
+
+
+def _ids(place: Folder, part: int) -> pa.Array:
+    return read_part(place, part, ["id"])["id"].combine_chunks()
+
+
+def _texts(parts: Sequence[tuple[Folder, int]], column: str, ids: pa.Array | None) -> pa.Array:
+    """Texts of rows; of those with ``ids``, if given."""
+    found = [pa.array([], pa.string())]
+    for place, part in parts:
+        table = read_part(place, part, ["id", column])
+        if ids is not None:
+            table = table.filter(pc.is_in(table["id"], value_set=ids))
+        found.append(pc.fill_null(table[column].combine_chunks().cast(pa.string()), ""))
+    return pa.concat_arrays(found)
