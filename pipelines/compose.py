@@ -27,6 +27,7 @@ from pipelines.face.demonstrations import demonstrations
 from pipelines.face.groups import options
 from pipelines.face.hydra_home import opened
 from pipelines.face.overrides import did_you_mean, nearest, nearest_keys, shown
+from pipelines.face.quotas import quotas
 
 #: Keys without a value of their own; a verb says which it needs.
 NEEDS = ("recipe", "input", "output")
@@ -60,6 +61,7 @@ def compose(overrides: Sequence[str], *, needs: Collection[str] = NEEDS) -> dict
         plain = _plain(config)
         asked.wrong.extend(f"{key}=null: a value is needed{_doc(config, key)}" for key in needs if plain[key] is None)
         asked.wrong.extend(_demonstrations_read(plain))
+        asked.wrong.extend(_quotas_read(plain))
         asked.wrong.extend(check.mistakes(plain))
         if not asked.wrong:
             return plain
@@ -205,6 +207,27 @@ def _demonstrations_read(plain: dict[str, Any]) -> list[str]:
         return []
     found, wrong = demonstrations(recipe["demonstrations"], recipe["mode"])
     recipe["demonstrations"] = recipe["stages"]["demonstrations"]["rows"]["given"] = found
+    return wrong
+
+
+def _quotas_read(plain: dict[str, Any]) -> list[str]:
+    """Put a table of weights in every stage that goes by it, and a column for each attribute; what is wrong with it."""
+    recipe = plain["recipe"] or {}
+    if recipe.get("quotas") is None:
+        return []
+    recipe["quotas"], wrong = quotas(recipe["quotas"])
+    names = list(recipe["quotas"] or ())
+    blocks = [recipe["stages"], *(node["stages"] for node in recipe["stages"].values() if "repeat" in node)]
+    for name, node in ((name, node) for block in blocks for name, node in block.items()):
+        function: dict[str, Any] = next((node[kind] for kind in ("flow", "map", "select") if kind in node), {})
+        if "quotas" in function:
+            function["quotas"] = recipe["quotas"]
+        if "attributes" in function:
+            function["attributes"] = names
+        if "columns" in node and "quotas" in function:
+            node["columns"] |= dict.fromkeys(names, "string")
+        if name == "population":
+            node["enabled"] = True
     return wrong
 
 

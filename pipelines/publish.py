@@ -19,6 +19,7 @@ from pipelines import __version__
 from pipelines.dedup.found import REMOVED
 from pipelines.errors import Damaged, UserError
 from pipelines.report.sample import diversity_of
+from pipelines.report.saturation import saturation_curve
 from pipelines.stages.before import vectors_in
 from pipelines.store.commit import read_side, to_parquet
 from pipelines.store.dataset import Dataset, part_name, read_part
@@ -78,6 +79,8 @@ def publish(
         vectors = [url for stage, folder_, _ in made.values() for url in vectors_in(folder_, stage)]
         told["diversity"] = apart(diversity_of, [(folder_.url, counts) for folder_, counts in kept], column, vectors)
     write_record(place, "stats.json", told)
+    if target:
+        place.replace("saturation.png", saturation_curve(target["rounds"], config["target"]["least_new"]))
     place.replace("README.md", card(config, made).encode())
     # Last: its presence says that everything above is complete and of this state.
     write_record(

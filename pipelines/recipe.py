@@ -14,6 +14,7 @@ from typing import Any
 from pipelines.errors import UserError
 from pipelines.rows import digest
 from pipelines.stages.stage import Stage, chains
+from pipelines.store.survey import DECIDING
 
 #: Kinds of stage and the key of a stage's node that makes it one.
 KINDS = {"rows": "rows", "flow": "flow", "map": "map", "filters": "filter", "dedup": "dedup", "select": "select"}
@@ -73,7 +74,7 @@ def stages_of(
                 identity["rows"] = digest(*round_.take)
             if uses:
                 identity["uses"] = digest([stages[number].fingerprint for _, number in uses])
-            if kind == "dedup" and so_far:
+            if kind in DECIDING and so_far:
                 identity["so_far"] = digest([stages[one].fingerprint for one in so_far])
             here[name] = len(stages)
             stages.append(
@@ -87,7 +88,7 @@ def stages_of(
                     source=source.number,
                     take=round_.take if begins else None,
                     uses=uses,
-                    so_far=so_far if kind == "dedup" else (),
+                    so_far=so_far if kind in DECIDING else (),
                     output=place == len(chain) - 1,
                     draw=round_.draw,
                     draws=round_.draws,

@@ -24,7 +24,7 @@ from pipelines.interrupt import Interrupt, interruptible
 from pipelines.progress import Progress
 from pipelines.publish import publish
 from pipelines.recipe import stages_of
-from pipelines.stages.before import Segment, remember_stage, settle_segments, vectors_in
+from pipelines.stages.before import Kept, Segment, remember_stage, settle_segments, vectors_in
 from pipelines.stages.execute import (
     decide_stage,
     pending,
@@ -236,14 +236,15 @@ class Night:
         counts = dict(zip(source.parts, source.counts, strict=True))
         nodes = self._hands.nodes(stage.node["dedup"].get("memory_gib")) if stage.kind == "dedup" else None
         where = (target.url, source.folder.url, counts)
-        segments = self._before(stage, so_far)
-        self._hands.apart(decide_stage, *where, stage, nodes, so_far, segments, meanwhile=self._stop_if_asked)
+        made = list(self.made.values())
+        kept: list[Kept] = [(made[number][1].url, counts_of(made[number][2])) for number in stage.so_far]
+        segments = self._before(stage, so_far, kept) if stage.kind == "dedup" else []
+        self._hands.apart(decide_stage, *where, stage, nodes, so_far, segments, kept, meanwhile=self._stop_if_asked)
 
-    def _before(self, stage: Stage, so_far: list[str]) -> list[Segment]:
+    def _before(self, stage: Stage, so_far: list[str], every: list[Kept]) -> list[Segment]:
         """The segments of all that the run has kept before a dedup stage; ``so_far`` is a word for each of them."""
-        made, segments = list(self.made.values()), []
-        for number, state in zip(stage.so_far, so_far, strict=True):
-            kept = (made[number][1].url, counts_of(made[number][2]))
+        segments: list[Segment] = []
+        for kept, state in zip(every, so_far, strict=True):
             segments += self._hands.apart(
                 settle_segments, stage, kept, state, self._vectors(stage), meanwhile=self._stop_if_asked
             )

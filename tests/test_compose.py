@@ -18,6 +18,7 @@ from pipelines import settings
 from pipelines.compose import compose
 from pipelines.errors import UserError
 from pipelines.settings import Device, Dtype
+from pipelines.stages.stage import enabled
 
 RUN = ["recipe=text_to_persona", "input=seeds.parquet", "output=runs/x"]
 
@@ -293,3 +294,67 @@ def test_the_configuration_is_found_in_a_wheel_and_in_a_checkout(tmp_path: Path)
     code = "from pipelines.face.groups import conf_dir, options; print(conf_dir(), len(options('model')))"
     shown = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert shown.stdout.split()[0] == str(package / "conf")
+
+
+TABLE = "{region: {Africa: 18, Asia: 59}, age: {child: 1, adult: 3}}"
+
+
+@pytest.mark.parametrize("recipe", ["text_to_persona", "persona_to_persona", "persona_hub"])
+def test_a_table_of_weights_becomes_columns_and_a_stage_that_keeps_to_it(recipe: str, tmp_path: Path) -> None:
+    base = [f"recipe={recipe}", "input=a", "output=b"]
+    assert "population" not in enabled(compose(base)["recipe"])
+    config = compose([*base, f"recipe.quotas={TABLE}"])
+    nodes = enabled(config["recipe"])
+    flows = [node for node in nodes.values() if "flow" in node]
+    assert all({"region", "age"} <= set(node["columns"]) for node in flows)
+    populations = [node for name, node in nodes.items() if name.endswith("population")]
+    assert {len(node["select"]["quotas"]["region"]) for node in populations} == {2}
+    (tmp_path / "table.yaml").write_text(TABLE)
+    assert compose([*base, f"recipe.quotas={tmp_path / 'table.yaml'}"])["recipe"] == config["recipe"]
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("{region: {Africa: -1, Asia: 2}}", "the weight of Africa is -1.0; it must be a number above 0"),
+        ("{persona: {a: 1, b: 2}}", "persona cannot be a column of its own"),
+        ("{region: {Africa: 1}}", "needs two values or more"),
+        ("[1, 2]", "is no table"),
+        ("nowhere.yaml", "cannot be read"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_by_name(table: str, says: str) -> None:
+    assert says.replace("-1.0", "-1") in mistakes(f"recipe.quotas={table}")
+
+
+def demonstrations_of(tmp_path: Path, *lines: str) -> str:
+    (tmp_path / "shown.jsonl").write_text("\n".join(lines))
+    return f"recipe.demonstrations={tmp_path / 'shown.jsonl'}"
+
+
+SYNTHESIS = ["recipe=persona_synthesis", "input=a", "output=b"]
+
+
+def test_demonstrations_from_a_file_stand_in_the_configuration(tmp_path: Path) -> None:
+    given = demonstrations_of(tmp_path, '{"text": "How far?"}', '{"text": "How deep?", "persona": "A diver"}')
+    config = compose([*SYNTHESIS, "recipe.mode=few_shot", given])
+    wanted = [{"text": "How far?"}, {"text": "How deep?", "persona": "A diver"}]
+    assert enabled(config["recipe"])["demonstrations"]["rows"]["given"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (['{"persona": "A diver"}'], "demonstration 1 has no text; it has persona"),
+        (['{"text": "a"}', '{"text": "b", "persona": 3}'], "demonstration 2: its persona is 3, which is no text"),
+        (["no json"], "is not JSON lines"),
+        ([], "holds no demonstration"),
+    ],
+)
+def test_demonstrations_that_lack_something_are_refused_by_number(lines: list[str], says: str, tmp_path: Path) -> None:
+    given = demonstrations_of(tmp_path, *lines)
+    assert says in mistakes("recipe.mode=few_shot", given, base=SYNTHESIS)
+
+
+def test_demonstrations_for_a_mode_that_shows_none_are_refused(tmp_path: Path) -> None:
+    assert "recipe.mode=zero_shot shows none" in mistakes(demonstrations_of(tmp_path, '{"text": "a"}'), base=SYNTHESIS)

@@ -102,8 +102,8 @@ def _stage_mistakes(at: str, name: str, node: Any, prompt: Mapping[str, Any]) ->
         if key not in legal:
             near = did_you_mean(nearest(key, legal), f"it has {', '.join(legal)}")
             yield f"{at}.{key}: no key of a {kinds[0]} stage; {near}"
-    if type(node.get("enabled", True)) not in (bool, int, type(None)):
-        yield f"{at}.enabled={node['enabled']}: must be true or false, or a number that switches it on when it is set"
+    if isinstance(node.get("enabled", True), str | float):
+        yield f"{at}.enabled={node['enabled']}: must be true or false, or a knob that switches it on when it is set"
     yield from target_mistakes({kinds[0]: node[kinds[0]]}, at)
     if kinds[0] in ("flow", "rows"):
         yield from _column_mistakes(name, node.get("columns"), at)

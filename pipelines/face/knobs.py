@@ -11,7 +11,13 @@ from enum import StrEnum
 from typing import Any
 
 from pipelines.settings import Recipe
-from pipelines.settings.keys import NOT_EMPTY, at_least, key
+from pipelines.settings.keys import NOT_EMPTY, SHARE_ABOVE_ZERO, at_least, key
+
+_QUOTAS = (
+    "weights of values by attribute, {region: {Africa: 18, Asia: 59}, age: {child: 25, adult: 75}}, or a YAML file of "
+    "them: personas are asked for by these shares, and what is kept has them"
+)
+_TOLERANCE = "how far a value's share of the kept personas may be from its weight's"
 
 
 class Granularity(StrEnum):
@@ -30,6 +36,8 @@ class TextToPersona(Recipe):
     granularity: Granularity = key("coarse (a role), medium (role and interest) or fine (as specific as possible)")
     personas_per_text: int = key("personas asked for from one text; several come as one JSON list", rule=at_least(1))
     languages: list[str] = key("two-letter codes; other personas are rejected as foreign_language", rule=NOT_EMPTY)
+    quotas: Any = key(_QUOTAS, None)
+    quota_tolerance: float = key(_TOLERANCE, 0.01, SHARE_ABOVE_ZERO)
 
 
 @dataclass
@@ -41,6 +49,8 @@ class PersonaToPersona(Recipe):
     relation_types: list[str] = key("what people may be to a persona; fan_out of them are drawn", rule=NOT_EMPTY)
     max_new_per_hop: int | None = key("most personas that a hop adds; null is no limit", rule=at_least(1))
     languages: list[str] = key("two-letter codes; other personas are rejected as foreign_language", rule=NOT_EMPTY)
+    quotas: Any = key(_QUOTAS, None)
+    quota_tolerance: float = key(_TOLERANCE, 0.01, SHARE_ABOVE_ZERO)
 
 
 @dataclass

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -33,18 +34,22 @@ async def text_to_persona(
     relations: Sequence[str],
     granularity: str,
     personas_per_text: int,
+    quotas: Mapping[str, Mapping[str, float]] | None = None,
 ) -> list[Item]:
     """One or several personas from one text (papers.md 1.2).
 
     The relation verb is drawn from ``relations`` by the row's id, so that a rerun asks the same; a further round takes
-    the next one. ``granularity``
+    the next one. ``quotas`` is a table of weights (attribute, value, weight): what each persona is asked to be is drawn
+    from it, and becomes columns. ``granularity``
     (coarse, medium or fine) changes the instruction only. Rejects: ``unparsable`` (no description in the answer).
     """
     relation = relations[(int(digest("relation", row["id"])[:8], 16) + llm.draw) % len(relations)]
-    fields = {"text": row[text_column], "relation": relation, "granularity": granularity}
+    drawn = attributes(quotas, row["id"], llm.draw)
+    known = {"relation": relation, "granularity": granularity, **drawn}
+    fields = {"text": row[text_column], "relation": relation, "granularity": granularity, "attributes": drawn}
     if personas_per_text == 1:
         answer = await llm.chat(prompts.render("persona", trim="text", **fields))
-        return [_item(answer, tidy(answer.text), relation, granularity)]
+        return [_item(answer, tidy(answer.text), known)]
     schema = {
         "type": "array",
         "items": {"type": "string"},
@@ -57,27 +62,38 @@ async def text_to_persona(
         described = json.loads(answer.text)
     except ValueError as error:
         reason = "cut_by_max_tokens" if answer.cut else "unparsable"
-        known = {"persona": answer.text, "relation": relation, "granularity": granularity}
-        return [reject(reason, answer, detail=str(error), **known)]
-    return [_item(answer, tidy(persona), relation, granularity) for persona in described]
+        return [reject(reason, answer, detail=str(error), persona=answer.text, **known)]
+    return [_item(answer, tidy(persona), known) for persona in described]
 
 
 async def persona_to_persona(
-    row: Row, llm: LLM, prompts: PromptSet, *, relation_types: Sequence[str], fan_out: int
+    row: Row,
+    llm: LLM,
+    prompts: PromptSet,
+    *,
+    relation_types: Sequence[str],
+    fan_out: int,
+    quotas: Mapping[str, Mapping[str, float]] | None = None,
 ) -> list[Item]:
     """``fan_out`` people in close relation to one persona, each by a call of its own (papers.md 1.3).
 
     The relation types are drawn by the row's id, without repeats while there are enough; a further round goes on with
-    those that were not drawn. An item records its relation, its parent and its hop, one more than the parent's.
+    those that were not drawn. ``quotas`` is as in ``text_to_persona``. An item records its relation, its parent and its
+    hop, one more than the parent's.
     Rejects: ``unparsable`` (no description in the answer).
     """
     order = sorted(relation_types, key=lambda one: digest("relation", row["id"], one))
     drawn = [order[place % len(order)] for place in range(llm.draw * fan_out, (llm.draw + 1) * fan_out)]
-    asked = [prompts.render("related", trim="persona", persona=row["persona"], relation=one) for one in drawn]
-    answers = await asyncio.gather(*map(llm.chat, asked))
+    asked = [attributes(quotas, row["id"], llm.draw, place) for place in range(fan_out)]
+    persona = row["persona"]
+    rendered = [
+        prompts.render("related", trim="persona", persona=persona, relation=relation, attributes=one)
+        for relation, one in zip(drawn, asked, strict=True)
+    ]
+    answers = await asyncio.gather(*map(llm.chat, rendered))
     items = []
-    for relation, answer in zip(drawn, answers, strict=True):
-        columns = {"source": "persona", "relation": relation, "hop": row["hop"] + 1, "parent_id": row["id"]}
+    for relation, one, answer in zip(drawn, asked, answers, strict=True):
+        columns = {"source": "persona", "relation": relation, "hop": row["hop"] + 1, "parent_id": row["id"], **one}
         persona = tidy(answer.text)
         if persona:
             items.append(keep(answer, persona=persona, **columns))
@@ -86,10 +102,11 @@ async def persona_to_persona(
     return items
 
 
-def hub(table: pa.Table, *, text_column: str, source: str) -> pa.Table:
+def hub(table: pa.Table, *, text_column: str, source: str, attributes: Sequence[str] = ()) -> pa.Table:
     """Rows with the columns of the hub: personas of hop 0, from the column ``text_column``.
 
-    ``source`` says where they are from: ``text`` (Text-to-Persona) or ``given`` (the input).
+    ``source`` says where they are from: ``text`` (Text-to-Persona) or ``given`` (the input); ``attributes`` are columns
+    for a table of weights, which personas that are given have no values of.
     """
     rows = table.num_rows
     related = table["relation"] if source == "text" else pa.nulls(rows, pa.string())
@@ -102,6 +119,7 @@ def hub(table: pa.Table, *, text_column: str, source: str) -> pa.Table:
             "relation": related,
             "hop": pa.repeat(pa.scalar(0, pa.int64()), rows),
             "parent_id": pa.nulls(rows, pa.string()),
+            **{name: table[name] if source == "text" else pa.nulls(rows, pa.string()) for name in attributes},
             "provenance": table["provenance"],
         }
     )
@@ -115,7 +133,21 @@ def tidy(text: str) -> str:
     return line
 
 
-def _item(answer: Answer, persona: str, relation: str, granularity: str) -> Item:
+def attributes(quotas: Mapping[str, Mapping[str, float]] | None, *lot: object) -> dict[str, str]:
+    """One value of each attribute of a table of weights, drawn by ``lot``."""
+    drawn = {}
+    for name, table in (quotas or {}).items():
+        place = int(digest("quota", name, *lot)[:13], 16) / 16**13 * sum(table.values())
+        reached = 0.0
+        for value, weight in table.items():
+            reached += weight
+            drawn[name] = value
+            if place < reached:
+                break
+    return drawn
+
+
+def _item(answer: Answer, persona: str, known: Mapping[str, Any]) -> Item:
     if not persona:
-        return reject("unparsable", answer, detail="the answer is empty", relation=relation, granularity=granularity)
-    return keep(answer, persona=persona, relation=relation, granularity=granularity)
+        return reject("unparsable", answer, detail="the answer is empty", **known)
+    return keep(answer, persona=persona, **known)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pipelines.dedup.workers import Workers
 from pipelines.errors import RunStopped
 from pipelines.rows import canonical
-from pipelines.stages.before import Segment, encoded_in, index_has_grown, vectors_in
+from pipelines.stages.before import Kept, Segment, encoded_in, index_has_grown, vectors_in
 from pipelines.stages.stage import Stage, beside, bind
 from pipelines.store.commit import read_side
 from pipelines.store.dataset import Dataset, Plan, Shard, committed, slice_parts, taken
@@ -135,10 +135,12 @@ def decide_stage(
     workers: Workers | None = None,
     so_far: Sequence[str] = (),
     before: Sequence[Segment] = (),
+    kept: Sequence[Kept] = (),
 ) -> str:
     """Make and publish the decisions of an all-row stage; runs in a process of its own. Returns the phase ledger.
 
-    ``so_far`` is a word for each dataset that the run has kept before, ``before`` the segments of all of them.
+    ``so_far`` is a word for each dataset that the run has kept before, ``kept`` are these, and ``before`` the segments
+    of all of them.
     What memory does not hold goes through ``spill/``, which is deleted once the decisions are there.
     """
     target = folder(target_url)
@@ -150,7 +152,8 @@ def decide_stage(
         spill = target.sub(SPILL)
         decide = bind(stage.node[stage.kind])
         vectors = encoded_in(vectors_in(target, stage))
-        offered = {"spill": spill.url, "workers": workers, "before": before, **vectors}
+        earlier = [Dataset.of(folder(url), dict(counts)) for url, counts in kept]
+        offered = {"spill": spill.url, "workers": workers, "before": before, "kept": earlier, **vectors}
         known = inspect.signature(decide).parameters
         found = decide(source, **{name: value for name, value in offered.items() if name in known})
         ledger = write_decisions(target, source, plan.shards, found.blocks, found.stats, so_far)

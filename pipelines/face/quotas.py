@@ -1,0 +1,47 @@
+"""A table of weights that a recipe is given, or a file of one: read when the configuration is composed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.rows import RESERVED, VERDICT
+
+#: Columns that personas have already.
+_TAKEN = (*RESERVED, *VERDICT, "persona", "source", "relation", "hop", "parent_id", "granularity", "text")
+
+
+def quotas(given: Any) -> tuple[dict[str, dict[str, float]] | None, list[str]]:
+    """The table that ``recipe.quotas`` holds or names as a YAML file, and what is wrong with it, a line each."""
+    at = "recipe.quotas"
+    if isinstance(given, str):
+        at += f"={given}"
+        try:
+            given = yaml.safe_load(Path(given).expanduser().read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            return None, [f"{at}: cannot be read: {error}"]
+        except yaml.YAMLError as error:
+            return None, [f"{at}: is not YAML: {error}"]
+    if not isinstance(given, dict) or not given:
+        return None, [
+            f"{at}: is no table; write it as {{region: {{Africa: 18, Asia: 59}}, age: {{child: 25, adult: 75}}}}"
+        ]
+    wrong = [line for name, table in given.items() for line in _mistakes(f"{at}: {name}", str(name), table)]
+    if wrong:
+        return None, wrong
+    return {str(name): {str(value): float(w) for value, w in table.items()} for name, table in given.items()}, []
+
+
+def _mistakes(at: str, name: str, table: Any) -> Iterator[str]:
+    if not re.fullmatch(r"[A-Za-z_]\w*", name) or name in _TAKEN:
+        yield f"{at} cannot be a column of its own; choose another name, of letters, digits and _"
+    if not isinstance(table, dict) or len(table) < 2:
+        yield f"{at} needs two values or more with their weights; it has {table!r}"
+        return
+    for value, weight in table.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
+            yield f"{at}: the weight of {value} is {weight!r}; it must be a number above 0"
