@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from pipelines.settings import Recipe
-from pipelines.settings.keys import NOT_EMPTY, SHARE_ABOVE_ZERO, at_least, key
+from pipelines.settings.keys import NOT_EMPTY, SHARE, SHARE_ABOVE_ZERO, at_least, key
 
 _QUOTAS = (
     "weights of values by attribute, {region: {Africa: 18, Asia: 59}, age: {child: 25, adult: 75}}, or a YAML file of "
@@ -108,6 +108,18 @@ class PersonaSynthesis(Recipe):
     turns: int = key("instruction only: user turns of a simulated conversation; 0 for none", rule=at_least(0))
 
 
+@dataclass
+class PersonaMath(PersonaSynthesis):
+    """Recipe ``persona_math``: math problems by personas, with answers that several solutions agree on."""
+
+    solutions: int = key("solutions sampled of each problem", rule=at_least(1))
+    agreement: int = key("solutions that must come to the same answer", rule=at_least(1))
+    test_share: float = key("share of the problems that are held out as the test split", rule=SHARE)
+    agreement_in_train: bool = key(
+        "ask for agreement in the train split, too; the paper does so in the test split only"
+    )
+
+
 #: Schemas of the group ``recipe``, by the name that a recipe file's defaults use.
 RECIPES: dict[str, type] = {
     "plain": Recipe,
@@ -115,4 +127,5 @@ RECIPES: dict[str, type] = {
     "persona_to_persona": PersonaToPersona,
     "persona_hub": PersonaHub,
     "persona_synthesis": PersonaSynthesis,
+    "persona_math": PersonaMath,
 }

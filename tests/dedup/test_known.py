@@ -149,7 +149,7 @@ def test_an_index_of_another_encoder_is_refused(rows, tmp_path) -> None:
         )
     index = Index(str(tmp_path / "i"), "embedding", embeddings.agreed("simulated", "auto"), "tuesday")
     with pytest.raises(UserError, match="holds vectors of 384 numbers, and dedup.embedding.encoder gives 2"):
-        known.known(np.ones((1, 2), np.float32), index, 0.9)
+        known.known(np.ones((1, 2), np.float32), index.located(), 0.9)
 
 
 @pytest.mark.parametrize("file", ["vectors.bin", "ranks.bin", "cells.bin", "ids.bin", "rows.bin", "head.json"])
@@ -232,7 +232,7 @@ def number(ids):
 
 def test_of_a_large_index_the_nearest_cells_are_looked_into_and_what_was_missed_is_said(large) -> None:
     before, tonight, index = large
-    found = known.known(tonight, index, 0.9)
+    found = known.known(tonight, index.located(), 0.9)
     truth = first_of(before, tonight, 0.9)
     ours = dict(zip(found.rows.tolist(), number(found.ids.take(pa.array(found.keepers)).to_pylist()), strict=True))
     assert len(truth) > 500
@@ -249,7 +249,7 @@ def test_with_every_cell_looked_into_a_large_index_is_searched_exactly(large, mo
     for name, value in (("WANTED", 2.0), ("MOST_CELLS", 1000)):
         monkeypatch.setattr(known, name, value)
     truth = first_of(before, tonight, 0.85)
-    found = known.known(tonight, index, 0.85)
+    found = known.known(tonight, index.located(), 0.85)
     ours = dict(zip(found.rows.tolist(), number(found.ids.take(pa.array(found.keepers)).to_pylist()), strict=True))
     assert ours == truth
     assert found.stats["recall"] == 1.0
@@ -265,7 +265,7 @@ def test_a_part_of_the_index_is_in_memory_at_a_time(large) -> None:
 def test_an_index_can_be_asked_by_several_threads_at_once(large) -> None:
     _, tonight, index = large
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: known.known(tonight[:900], index, 0.9), range(4)))
+        answers = list(pool.map(lambda _: known.known(tonight[:900], index.located(), 0.9), range(4)))
     assert len(answers[0].rows) > 100
     for answer in answers:
         assert answer.rows.tolist() == answers[0].rows.tolist()
