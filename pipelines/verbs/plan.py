@@ -1,7 +1,8 @@
 """What a run would take, counted before it starts: rows, model calls, tokens, shards, and what is committed already.
 
-The first flow is tried on a sample of real seeds with a stand-in that records each prompt and answers with nothing;
-no engine is started. What cannot be known so is said in ``notes`` and left out (None), never guessed.
+The first flow is tried on a sample of real seeds with a stand-in that records each prompt and answers with nothing,
+others on rows made up; no engine is started. What cannot be known so is said in ``notes`` and left out (None), never
+guessed.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.recipe import stages_of
-from pipelines.stages.stage import Stage
+from pipelines.rows import canonical
+from pipelines.stages.stage import Stage, bind
 from pipelines.store.files import folder
 from pipelines.store.ledger import totals
+from pipelines.store.manifest import Manifest
 from pipelines.store.survey import StageNow, survey
 from pipelines.summary import counted, plain
-from pipelines.verbs.sample import first_flow, manifest_of, spread_seeds, way_to
+from pipelines.verbs.sample import first_flow, made_up, manifest_of, spread_seeds, way_to
 from pipelines.verbs.trial import Trial, try_flow
 
 #: Seeds that the first flow is tried on.
@@ -45,25 +48,33 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
     stages = stages_of(config, manifest.fingerprint)
     notes: list[str] = []
     now = _committed(config, stages, notes)
-    flow = first_flow(stages)
-    trial = try_flow(config, stages, flow, spread_seeds(manifest, SAMPLE, way_to(stages, flow))) if flow else None
-    notes += trial.notes if trial else ()
-    rows, known = config["rows"] or manifest.rows, True
+    trials = _trials(config, manifest, stages)
+    for trial in trials.values():
+        notes += [note for note in trial.notes if note not in notes]
+    made: dict[int, tuple[int, bool]] = {0: (config["rows"] or manifest.rows, True)}
     planned: list[dict[str, Any]] = []
     io = config["io"]
     bulk_rows = io["bulk_rows"] or manifest.bulk_rows
     for stage in stages:
-        size = io["shard_rows"] if stage.kind == "flow" else bulk_rows
+        rows, known = made[stage.source]
+        if stage.kind == "rows":
+            rows, known = len(bind(stage.node["rows"])()), True
+        found = trials.get(_flow(stage)) if stage.kind == "flow" else None
         done = now.get(stage.name)
-        planned.append(_stage(size, stage, rows, known, trial if stage is flow else None, done))
-        if stage.kind == "flow" and stage is not flow:
+        planned.append(_stage(io["shard_rows"] if stage.kind == "flow" else bulk_rows, stage, rows, known, found, done))
+        if stage.kind == "flow" and found is None:
             notes.append(f"{stage.name}: its prompts hold what earlier stages make; calls and tokens are not known yet")
         if done is not None and done.whole:
-            rows = totals(done.entries.values()).items_kept
-        elif stage.kind != "seeds":
-            known = False
-    if not known:
-        notes.append("rows marked ~ assume that every row gives one item and that none is lost on the way")
+            made[stage.number] = totals(done.entries.values()).items_kept, known
+        else:
+            most = stage.node.get("select", {}).get("rows")
+            rows = round(rows * found.items) if found is not None else min(rows, most or rows)
+            made[stage.number] = rows, known and stage.kind in ("seeds", "rows", "map")
+    if not all(known for _, known in made.values()):
+        notes.append("rows marked ~ assume that every answer gives one item and that none is lost on the way")
+    if any(config["target"][key] is not None for key in ("rows", "deadline", "gpu_hours")):
+        notes.append("target: run goes in rounds through these stages until it is reached; this is one pass")
+    first = next(iter(trials.values()), None)
     return {
         "ok": True,
         "recipe": config["recipe"]["name"],
@@ -73,10 +84,32 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
         "rows": config["rows"] or manifest.rows,
         "stages": planned,
         "totals": {key: sum(stage[key] or 0 for stage in planned) for key in AMOUNTS},
-        "tokens_by": trial.tokens_by if trial else None,
-        "sampled": trial.rows if trial else 0,
+        "tokens_by": first.tokens_by if first else None,
+        "sampled": first.rows if first else 0,
         "notes": notes,
     }
+
+
+def _flow(stage: Stage) -> str:
+    """What tells flows apart whose calls are alike: those of all hops are one."""
+    return canonical(stage.node["flow"])
+
+
+def _trials(config: Mapping[str, Any], manifest: Manifest, stages: Sequence[Stage]) -> dict[str, Trial]:
+    """Each flow tried: the first one on seeds, others on rows made up as the flow before them would give."""
+    found: dict[str, Trial] = {}
+    first = first_flow(stages)
+    for stage in stages:
+        if stage.kind != "flow" or _flow(stage) in found:
+            continue
+        if stage is first:
+            rows = spread_seeds(manifest, SAMPLE, way_to(stages, stage))
+        elif (made := made_up(stages, stage)) is None:
+            continue
+        else:
+            rows = made
+        found[_flow(stage)] = try_flow(config, stages, stage, rows, made_up=stage is not first)
+    return found
 
 
 def _stage(

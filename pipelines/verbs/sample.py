@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import UserError
+from pipelines.rows import PROVENANCE
+from pipelines.stages.account import COLUMN_TYPES
 from pipelines.stages.sift import filtered, given
 from pipelines.stages.stage import Stage, bind
 from pipelines.store.dataset import Shard
@@ -21,6 +23,9 @@ from pipelines.store.seeds import seed_tables
 
 #: Files that a spread sample is taken from, and rows that are read of them all together.
 _FILES, _ROWS_READ = 8, 16_384
+
+#: Words of a text that is made up: a persona has about as many, with what little else.
+MADE_UP_WORDS = 20
 
 
 def manifest_of(config: Mapping[str, Any]) -> Manifest:
@@ -50,6 +55,29 @@ def rows_used(stages: Sequence[Stage], flow: Stage) -> dict[str, tuple[pa.Table,
         if first.kind == "rows":
             used[argument] = (given(first, Shard(0, (), 0)).kept, stage if stage.kind == "flow" else None)
     return used
+
+
+def made_up(stages: Sequence[Stage], flow: Stage) -> pa.Table | None:
+    """Rows such as the flow before ``flow`` gives, with texts of MADE_UP_WORDS words; None where there is none."""
+    between: list[Stage] = []
+    stage = stages[flow.source]
+    while stage.kind not in ("flow", "rows", "seeds"):
+        between.insert(0, stage)
+        stage = stages[stage.source]
+    if stage.kind == "seeds":
+        return None
+    rows = 8
+    values = {"string": " ".join(["people"] * MADE_UP_WORDS), "int": 0, "float": 0.0, "bool": False}
+    columns = {
+        name: pa.array([values.get(kind)] * rows, COLUMN_TYPES[kind]) for name, kind in stage.node["columns"].items()
+    }
+    none = pa.array([[]] * rows, pa.list_(pa.string()))
+    ids = pa.array([f"made up {row}" for row in range(rows)])
+    table = pa.table({"id": ids, "parent_ids": none, **columns, "provenance": pa.nulls(rows, PROVENANCE)})
+    for stage in between:
+        if stage.kind == "map":
+            table = bind(stage.node["map"])(table)
+    return table
 
 
 def first_seeds(manifest: Manifest, rows: int, stages: Sequence[Stage]) -> pa.Table:

@@ -23,7 +23,7 @@ from pipelines.rows import Answer, python_rows
 from pipelines.stages.flow import flow_work
 from pipelines.stages.stage import Stage
 from pipelines.store.dataset import Shard
-from pipelines.verbs.sample import rows_used
+from pipelines.verbs.sample import MADE_UP_WORDS, rows_used
 
 #: Calls after which a row is stopped: a flow that waits for a good answer would ask the stand-in for ever.
 MOST_CALLS = 64
@@ -33,12 +33,16 @@ _CHARS_PER_TOKEN = 4
 
 @dataclass(frozen=True)
 class Trial:
-    """What a flow asked for over a sample of ``rows`` seeds: sums over the sample, and sentences about their limits."""
+    """What a flow asked for over a sample of ``rows`` seeds: sums over the sample, and sentences about their limits.
+
+    ``items`` are those that a row gives, good or bad.
+    """
 
     rows: int
     calls: int
     prompt_tokens: int
     answer_tokens: int
+    items: float
     tokens_by: str
     notes: tuple[str, ...]
 
@@ -51,8 +55,10 @@ class Trial:
         }
 
 
-def try_flow(config: Mapping[str, Any], stages: Sequence[Stage], flow: Stage, seeds: pa.Table) -> Trial:
-    """Run ``seeds`` through a flow with the stand-in, and measure what it asked for."""
+def try_flow(
+    config: Mapping[str, Any], stages: Sequence[Stage], flow: Stage, seeds: pa.Table, *, made_up: bool = False
+) -> Trial:
+    """Run ``seeds`` through a flow with the stand-in, and measure what it asked for; they may be ``made_up``."""
     engine = StandIn()
     used = {argument: python_rows(rows) for argument, (rows, _) in rows_used(stages, flow).items()}
     work = flow_work(config, flow, engine, asyncio.Semaphore(seeds.num_rows), used=used)
@@ -64,6 +70,8 @@ def try_flow(config: Mapping[str, Any], stages: Sequence[Stage], flow: Stage, se
         for length, request in zip(lengths, engine.requests, strict=True)
     ]
     notes: list[str] = []
+    if made_up:
+        notes.append(f"{flow.name}: its prompts were measured on made-up rows of {MADE_UP_WORDS} words a text")
     if long := sum(length > fits for length, fits in zip(lengths, fitting, strict=True)):
         fate = "trimmed" if config["recipe"]["overlong"] == "trim" else "not sent, and their rows fail"
         notes.append(f"{flow.name}: {long} of {len(lengths)} sampled prompts do not fit model.context; they are {fate}")
@@ -76,6 +84,7 @@ def try_flow(config: Mapping[str, Any], stages: Sequence[Stage], flow: Stage, se
         notes.append(f"{flow.name} breaks off at an empty answer; calls after the first are not counted")
     return Trial(
         rows=seeds.num_rows,
+        items=(entry.items_made / max(1, entry.rows_in - entry.rows_failed)) or 1.0,
         calls=len(lengths),
         prompt_tokens=sum(fitting),
         answer_tokens=sum(request.n * request.sampling.max_tokens for request in engine.requests),

@@ -165,3 +165,16 @@ def test_an_input_of_blank_rows_is_refused_by_the_name_of_its_column(config, tmp
     pq.write_table(pa.table({"text": pa.array([None, "", "  "], pa.string())}), tmp_path / "blank.parquet")
     with pytest.raises(UserError, match="text_column=text: none of the rows looked at can be a seed"):
         plan(config(f"input={tmp_path}/blank.parquet"))
+
+
+def test_hops_grow_by_what_each_asks_for_and_are_bounded_by_their_cap(config, tmp_path):
+    given = ("recipe=persona_to_persona", "recipe.hops=3", "recipe.fan_out=4")
+    told = plan(config(*given))
+    assert [of(told, f"hop{n}.related")["calls"] for n in (1, 2, 3)] == [400, 1600, 6400]
+    capped = plan(config(*given, "recipe.max_new_per_hop=150"))
+    assert [of(capped, f"hop{n}.related")["rows"] for n in (1, 2, 3)] == [100, 150, 150]
+    assert of(plan(config("recipe=persona_hub", "recipe.hops=1")), "hop1.related")["calls"] == 200
+
+
+def test_a_target_is_told_to_go_in_rounds(config):
+    assert any("goes in rounds" in note for note in plan(config("target.rows=1000"))["notes"])
