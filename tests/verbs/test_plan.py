@@ -168,12 +168,13 @@ def test_an_input_of_blank_rows_is_refused_by_the_name_of_its_column(config, tmp
 
 
 def test_hops_grow_by_what_each_asks_for_and_are_bounded_by_their_cap(config, tmp_path):
-    given = ("recipe=persona_to_persona", "recipe.hops=3", "recipe.fan_out=4")
+    pq.write_table(pa.table({"text": [f"A baker who keeps {n} bees" for n in range(100)]}), tmp_path / "people.parquet")
+    given = ("recipe=persona_to_persona", f"input={tmp_path}/people.parquet", "recipe.hops=3", "recipe.fan_out=4")
     told = plan(config(*given))
     assert [of(told, f"hop{n}.related")["calls"] for n in (1, 2, 3)] == [400, 1600, 6400]
     capped = plan(config(*given, "recipe.max_new_per_hop=150"))
     assert [of(capped, f"hop{n}.related")["rows"] for n in (1, 2, 3)] == [100, 150, 150]
-    assert of(plan(config("recipe=persona_hub", "recipe.hops=1")), "hop1.related")["calls"] == 200
+    assert of(plan(config("recipe=persona_hub", given[1], "recipe.hops=1")), "hop1.related")["calls"] == 200
 
 
 def test_a_target_is_told_to_go_in_rounds(config):
