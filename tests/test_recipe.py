@@ -70,6 +70,8 @@ def test_a_block_is_unrolled_and_each_hop_is_held_against_all_that_came_before()
         "hop1.embedding": (4,),
         "hop2.minhash": (4, 9),
         "hop2.embedding": (4, 9),
+        "hop1.most": (4,),
+        "hop2.most": (4, 9),
     }
 
 

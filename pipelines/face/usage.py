@@ -73,7 +73,12 @@ def _keys(chosen: Mapping[str, Any]) -> Iterator[str]:
 
     types = get_type_hints(settings.Root)
     yield from textwrap.wrap(f"Keys. {BRACKETS}", WIDTH)
-    yield from (_field(field, "", chosen) for field in fields(settings.Root) if field.name not in GROUPS)
+    for field in fields(settings.Root):
+        inner = types[field.name]
+        if isinstance(inner, type) and is_dataclass(inner) and field.name not in GROUPS:
+            yield from _fields(inner, f"{field.name}.", chosen[field.name])
+        elif field.name not in GROUPS:
+            yield _field(field, "", chosen)
     for group in GROUPS:
         yield ""
         yield from textwrap.wrap(f"{group}=  {', '.join(options(group))}", WIDTH, subsequent_indent="  ")
