@@ -68,7 +68,7 @@ def stages_of(
             identity = {"settings": digest(_what_the_data_is(kind, node))}
             if kind == "flow":
                 identity |= _model_identity(config)
-                if (round_.draw, round_.draws) != (0, 1):
+                if begins and (round_.draw, round_.draws) != (0, 1):
                     identity["samples"] = digest(round_.draw, round_.draws)
             if begins and round_.take is not None:
                 identity["rows"] = digest(*round_.take)
@@ -90,8 +90,8 @@ def stages_of(
                     uses=uses,
                     so_far=so_far if kind in DECIDING else (),
                     output=place == len(chain) - 1,
-                    draw=round_.draw,
-                    draws=round_.draws,
+                    draw=round_.draw if begins else 0,
+                    draws=round_.draws if begins else 1,
                 )
             )
         ends.append(stages[-1].number)

@@ -92,3 +92,21 @@ def test_rounds_take_rows_of_any_earlier_stage():
     ]
     assert len({stage.fingerprint for stage in found}) == len(found)
     assert [stage.so_far for stage in found if stage.name.endswith("minhash")] == [(), (4,), (4, 8)]
+
+
+def test_further_samples_are_of_the_rows_that_a_round_takes_and_of_nothing_made_of_them():
+    config = compose(["recipe=persona_math", "recipe.mode=persona_few_shot", "input=a", "output=b"])
+    found = stages_of(config, "m" * 32, [Round(0, 0, (0, 10)), Round(0, 0, (0, 10), draw=1, draws=8)])
+    draws = {
+        stage.name: (stage.draw, stage.draws) for stage in found if stage.kind == "flow" and stage.name[:2] == "r2"
+    }
+    assert draws == {"r2.demonstrated": (0, 1), "r2.synthesis": (1, 8), "r2.solved": (0, 1)}
+
+
+@pytest.mark.parametrize("recipe", ["text_to_persona", "persona_hub", "persona_synthesis", "persona_math"])
+def test_a_result_has_the_column_that_its_dedups_compare(recipe):
+    """Later rounds, the standing index and diversity read it from the result."""
+    found = stages_of(compose([f"recipe={recipe}", "input=a", "output=b"]), "m" * 32)
+    compared = {stage.node["dedup"]["text_column"] for stage in found if stage.kind == "dedup"}
+    last = [stage for stage in found if stage.kind == "flow"][-1]
+    assert compared <= set(last.node["columns"])

@@ -1,6 +1,6 @@
 """Math problems with answers (papers.md 1.7): several solutions of each problem, kept where enough of them agree.
 
-``solve`` turns ``{text: "A baker fills ...", persona: ...}`` into ``{problem, solution, answer: "42", votes: 3, split:
+``solve`` turns ``{text: "A baker fills ...", persona: ...}`` into ``{text, solution, answer: "42", votes: 3, split:
 "train"}``. A share of the problems is held out as the test split, for which agreement is always asked, as in the paper.
 """
 
@@ -35,7 +35,7 @@ async def solve(
     ``agreement_in_train``).
     """
     split = "test" if int(digest("split", row["id"])[:13], 16) / 16**13 < test_share else "train"
-    known = {"persona": row["persona"], "problem": row["text"], "split": split}
+    known = {"persona": row["persona"], "text": row["text"], "split": split}
     answers = await llm.sample(prompts.render("solution", trim="problem", problem=row["text"]), solutions)
     found = [(final_answer(one.text), one) for one in answers if not one.cut]
     votes: dict[str, int] = {}

@@ -69,7 +69,8 @@ def settle_plan(
     if new:
         # Parts without a row need a shard only where they are all there is: an empty dataset is typed, too.
         slices = taken(new, stage.take)
-        shards = slice_parts(slices, shard_rows, len(plan.shards) if plan else 0) if plan is None or grown else []
+        rows = max(shard_rows, source.rows, *(n for _, n in parts)) if stage.kind == "rows" else shard_rows
+        shards = slice_parts(slices, rows, len(plan.shards) if plan else 0) if plan is None or grown else []
         plan = Plan.extend(target, source.folder, shards, [p for p, _, _ in slices])
     assert plan is not None  # a source has at least one part, so a new plan was just written
     return target, plan

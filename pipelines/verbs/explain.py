@@ -76,7 +76,11 @@ def _path(stages: Sequence[StageNow], home: Home, record: Mapping[str, Any], unt
     part, row = home.shard, place_in_part(born, home.shard, home.id)
     stage = born
     while True:
-        following = [one for one in stages[stage.record.number + 1 : until] if one.record.source == stage.record.number]
+        following = [
+            one
+            for one in stages[stage.record.number + 1 : until]
+            if one.record.source == stage.record.number and not one.record.born
+        ]
         taken = [(one, [shard.index for shard in takers(one, part, row, home.id)]) for one in following]
         # Of several, each takes some of the rows.
         taken = [(one, shards) for one, shards in taken if shards or one.record.take is None]
