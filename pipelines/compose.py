@@ -8,7 +8,7 @@ Nothing of Hydra or OmegaConf leaves this module: flows, actors and engines rece
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, cast
 
@@ -58,10 +58,11 @@ def compose(overrides: Sequence[str], *, needs: Collection[str] = NEEDS) -> dict
     broken = list(_broken_references(config))
     asked.wrong.extend(broken)
     if not broken and not _missing(config) - set(NEEDS):
+        asked.wrong.extend(_read_files(config))
         plain = _plain(config)
         asked.wrong.extend(f"{key}=null: a value is needed{_doc(config, key)}" for key in needs if plain[key] is None)
-        asked.wrong.extend(_demonstrations_read(plain))
-        asked.wrong.extend(_quotas_read(plain))
+        if plain["recipe"] and plain["recipe"].get("quotas"):
+            _add_attributes(plain["recipe"])
         asked.wrong.extend(check.mistakes(plain))
         if not asked.wrong:
             return plain
@@ -200,35 +201,25 @@ def _broken_references(config: DictConfig | ListConfig, at: str = "") -> Iterato
             yield from _broken_references(value, f"{at}{key}.")
 
 
-def _demonstrations_read(plain: dict[str, Any]) -> list[str]:
-    """Put the demonstrations that a recipe is given as a file in the configuration; what is wrong with them."""
-    recipe = plain["recipe"] or {}
-    if recipe.get("demonstrations") is None:
-        return []
-    found, wrong = demonstrations(recipe["demonstrations"], recipe["mode"])
-    recipe["demonstrations"] = recipe["stages"]["demonstrations"]["rows"]["given"] = found
-    return wrong
+def _read_files(config: DictConfig) -> Iterator[str]:
+    """Put what a recipe may be given as a file in the configuration, where references find it; what is wrong."""
+    if (given := OmegaConf.select(config, "recipe.demonstrations")) is not None:
+        config.recipe.demonstrations, wrong = demonstrations(_value(given), config.recipe.mode)
+        yield from wrong
+    if (given := OmegaConf.select(config, "recipe.quotas")) is not None:
+        config.recipe.quotas, wrong = quotas(_value(given))
+        yield from wrong
 
 
-def _quotas_read(plain: dict[str, Any]) -> list[str]:
-    """Put a table of weights in every stage that goes by it, and a column for each attribute; what is wrong with it."""
-    recipe = plain["recipe"] or {}
-    if recipe.get("quotas") is None:
-        return []
-    recipe["quotas"], wrong = quotas(recipe["quotas"])
-    names = list(recipe["quotas"] or ())
+def _value(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def _add_attributes(recipe: Mapping[str, Any]) -> None:
+    """Give each flow that goes by a table of weights a column for every attribute of it."""
     blocks = [recipe["stages"], *(node["stages"] for node in recipe["stages"].values() if "repeat" in node)]
-    for name, node in ((name, node) for block in blocks for name, node in block.items()):
-        function: dict[str, Any] = next((node[kind] for kind in ("flow", "map", "select") if kind in node), {})
-        if "quotas" in function:
-            function["quotas"] = recipe["quotas"]
-        if "attributes" in function:
-            function["attributes"] = names
-        if "columns" in node and "quotas" in function:
-            node["columns"] |= dict.fromkeys(names, "string")
-        if name == "population":
-            node["enabled"] = True
-    return wrong
+    for node in (node for block in blocks for node in block.values() if "flow" in node):
+        node["columns"] |= dict.fromkeys(node["flow"].get("quotas") or (), "string")
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
+from pipelines.dedup.found import Segment
 from pipelines.directory import indexes_held, refuse_place, settle_input, settle_recipe, storage_trouble
 from pipelines.errors import Damaged, Interrupted, RunStopped, UserError
 from pipelines.failures import FailureLimit
@@ -24,7 +25,7 @@ from pipelines.interrupt import Interrupt, interruptible
 from pipelines.progress import Progress
 from pipelines.publish import publish
 from pipelines.recipe import stages_of
-from pipelines.stages.before import Kept, Segment, remember_stage, settle_segments, vectors_in
+from pipelines.stages.before import Kept, remember_stage, settle_segments, vectors_in
 from pipelines.stages.execute import (
     decide_stage,
     pending,
@@ -244,15 +245,15 @@ class Night:
     def _before(self, stage: Stage, so_far: list[str], every: list[Kept]) -> list[Segment]:
         """The segments of all that the run has kept before a dedup stage; ``so_far`` is a word for each of them."""
         segments: list[Segment] = []
-        for kept, state in zip(every, so_far, strict=True):
-            segments += self._hands.apart(
-                settle_segments, stage, kept, state, self._vectors(stage), meanwhile=self._stop_if_asked
-            )
+        for kept, state, after, last in zip(every, so_far, (0, *stage.so_far), stage.so_far, strict=False):
+            vectors = self._vectors(stage, after, last)
+            segments += self._hands.apart(settle_segments, stage, kept, state, vectors, meanwhile=self._stop_if_asked)
         return segments
 
-    def _vectors(self, stage: Stage) -> list[str]:
-        """Where the vectors lie that the run has made as a dedup stage makes them."""
-        same = [(one, target) for one, target, _ in self.made.values() if one.node == stage.node and stage.encodes]
+    def _vectors(self, stage: Stage, after: int = 0, last: int | None = None) -> list[str]:
+        """Where the vectors lie that the run has made as a dedup stage makes them, by stages ``after`` to ``last``."""
+        made = list(self.made.values())[after + 1 : None if last is None else last + 1]
+        same = [(one, target) for one, target, _ in made if one.node == stage.node and stage.encodes]
         return [url for one, target in same for url in vectors_in(target, one)]
 
     def _loading(self) -> Callable[[], None]:

@@ -38,7 +38,7 @@ def rounds_in(place: Folder) -> list[Round]:
 
 
 class Towards:
-    """The rounds of one start; ``told`` is what they came to so far."""
+    """The rounds of one start; ``told`` is what they came to, once there are no more."""
 
     def __init__(self, config: Mapping[str, Any], fingerprint: str) -> None:
         """``fingerprint`` is the manifest's.
@@ -52,7 +52,7 @@ class Towards:
         self._asks = [any("flow" in node for node in chain.values()) for chain in self._chains]
         if not any(self._asks):
             raise UserError(f"target: recipe {config['recipe']['name']} asks no model, so no round makes more rows")
-        self.told: dict[str, Any] = {"rounds": [], "stopped": None, "says": ""}
+        self.told: dict[str, Any] = {}
 
     def stages(
         self, made: Made, place: Folder, lease: Lease, devices: int, say: Callable[[str], None]
@@ -67,25 +67,25 @@ class Towards:
         aim = Aim(target["rows"], self._deadline, engine_seconds, target["least_new"])
         seeds = _kept(made["seeds"][2].values())
         rounds = rounds_in(place)
+        stages = stages_of(self._config, self._fingerprint, rounds)
         first = 1
         while True:
-            stages = stages_of(self._config, self._fingerprint, rounds)
             yield from stages[first:]
             first = len(stages)
             done = _done(rounds, stages, made)
-            self._tell(done)
             if rounds:
                 say(self._says(done))
             found = following(aim, done, seeds, self._asks, _now())
             if isinstance(found, Stop):
-                self.told |= {"stopped": found.reason, "says": found.says}
+                self.told = {"rounds": self._told(done), "stopped": found.reason, "says": found.says}
                 say(found.says)
                 return
             rounds.append(found)
             lease.check()
-            settle_recipe(place, self._config, stages_of(self._config, self._fingerprint, rounds), lease, rounds)
+            stages = stages_of(self._config, self._fingerprint, rounds)
+            settle_recipe(place, self._config, stages, lease, rounds)
 
-    def _tell(self, done: Sequence[Done]) -> None:
+    def _told(self, done: Sequence[Done]) -> list[dict[str, Any]]:
         rows, told = 0, []
         for number, one in enumerate(done):
             rows += one.new
@@ -103,7 +103,7 @@ class Towards:
                     "engine_seconds": round(one.engine_seconds, 1),
                 }
             )
-        self.told["rounds"] = told
+        return told
 
     def _says(self, done: Sequence[Done]) -> str:
         latest, rows, wanted = done[-1], sum(one.new for one in done), self._config["target"]["rows"]

@@ -16,6 +16,16 @@ settings.load_profile("nightmill")
 _NUMBERS = itertools.count()
 
 
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    """One Ray for the module: starting one costs seconds, and a run joins the one it finds."""
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**28, namespace="nightmill")
+    yield
+    ray.shutdown()
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """The address of an S3 server that ends with the tests."""

@@ -4,7 +4,6 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
-import ray
 
 from pipelines.compose import compose
 from pipelines.errors import Interrupted
@@ -24,13 +23,7 @@ SIMULATED = (
 PEOPLE = ("recipe=persona_to_persona", "text_column=persona", "recipe.hops=2")
 ROLES = ("baker", "nurse", "pilot", "tailor", "potter", "weaver", "sailor", "teacher", "painter", "farmer")
 
-
-@pytest.fixture(scope="module", autouse=True)
-def ray_here():
-    """One Ray for the module: starting one costs seconds, and a run joins the one it finds."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**28, namespace="nightmill")
-    yield
-    ray.shutdown()
+pytestmark = pytest.mark.usefixtures("ray_here")
 
 
 @pytest.fixture(scope="module")

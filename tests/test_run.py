@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
-import ray
 
 from pipelines.compose import compose
 from pipelines.errors import RunStopped, UserError
@@ -22,13 +21,7 @@ from pipelines.verbs.status import status
 
 SIMULATED = ("recipe=text_to_persona", "engine=simulated", "dedup.embedding.encoder=simulated")
 
-
-@pytest.fixture(scope="module", autouse=True)
-def ray_here():
-    """One Ray for the module: starting one costs seconds, and a run joins the one it finds."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**28, namespace="nightmill")
-    yield
-    ray.shutdown()
+pytestmark = pytest.mark.usefixtures("ray_here")
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.dedup.earlier import earlier
-from pipelines.dedup.found import Found, Source, removed_table
+from pipelines.dedup.found import Found, Segment, Source, removed_table
 from pipelines.dedup.index import Index
 from pipelines.dedup.order import columns_read, keeper_order, scores_of
 from pipelines.dedup.vectors import cells
@@ -51,7 +51,7 @@ def find(
     score_column: str | None = None,
     against: str | None = None,
     encoded: Encoded | None = None,
-    before: Sequence[tuple[str, int, str]] = (),
+    before: Sequence[Segment] = (),
 ) -> Found:
     """Rows whose cosine with an earlier kept row is above ``threshold``, in keeper order (papers.md 1.4).
 
@@ -168,7 +168,7 @@ def remember(
 
 def segment(
     dataset: Source, place: Folder, *, text_column: str, encoded: Encoded | None = None, **knobs: Any
-) -> list[tuple[str, int, str]]:
+) -> list[Segment]:
     """Write rows as ``find`` takes them in ``before``: the name in ``place``, rows and seal of each part."""
     return write(place, _kept(dataset, text_column, partial(vectors, text_column=text_column, **knobs), encoded))
 

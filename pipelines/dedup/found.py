@@ -35,6 +35,10 @@ ROW_REMOVED = pa.schema([("row", pa.int64()), *REMOVED])
 _CAST = 1 << 20
 
 
+#: A segment of a standing index, or a part of one: its folder, its rows and its seal.
+Segment = tuple[str, int, str]
+
+
 class Source(Protocol):
     """Rows to look through: a ``store.dataset.Dataset``, or any tables."""
 

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.dedup.earlier import earlier
-from pipelines.dedup.found import Found, Source
+from pipelines.dedup.found import Found, Segment, Source
 from pipelines.dedup.index import Index
 from pipelines.dedup.lsh.buckets import Buckets, proposed_buckets
 from pipelines.dedup.lsh.compared import Compared
@@ -60,7 +60,7 @@ def find(
     memory_gib: float | None = None,
     workers: Workers | None = None,
     spill: str | None = None,
-    before: Sequence[tuple[str, int, str]] = (),
+    before: Sequence[Segment] = (),
 ) -> Found:
     """Rows whose shingle sets have a Jaccard similarity of at least ``threshold``; one of a cluster stays.
 
@@ -218,14 +218,14 @@ def _add(
         index.add(run, state, lambda place: _written(place, dataset, text_column, comparison, memory_gib))
 
 
-def segment(dataset: Source, place: Folder, *, text_column: str, **knobs: Any) -> list[tuple[str, int, str]]:
+def segment(dataset: Source, place: Folder, *, text_column: str, **knobs: Any) -> list[Segment]:
     """Write rows as ``find`` takes them in ``before``: the name in ``place``, rows and seal of each segment."""
     return _written(place, dataset, text_column, _asked(knobs), knobs.get("memory_gib"))
 
 
 def _written(
     place: Folder, dataset: Source, text_column: str, comparison: Comparison, memory_gib: float | None
-) -> list[tuple[str, int, str]]:
+) -> list[Segment]:
     how, made = replace(comparison, keep="first"), []
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         rows = _rows_at_once(dataset, text_column, how, pool, Threads.here(memory_gib).memory)

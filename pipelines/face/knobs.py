@@ -13,12 +13,6 @@ from typing import Any
 from pipelines.settings import Recipe
 from pipelines.settings.keys import NOT_EMPTY, SHARE, SHARE_ABOVE_ZERO, at_least, key
 
-_QUOTAS = (
-    "weights of values by attribute, {region: {Africa: 18, Asia: 59}, age: {child: 25, adult: 75}}, or a YAML file of "
-    "them: personas are asked for by these shares, and what is kept has them"
-)
-_TOLERANCE = "how far a value's share of the kept personas may be from its weight's"
-
 
 class Granularity(StrEnum):
     """How narrowly a persona is described; changes the instruction only."""
@@ -29,38 +23,53 @@ class Granularity(StrEnum):
 
 
 @dataclass
-class TextToPersona(Recipe):
+class Personas(Recipe):
+    """What recipes that make personas share."""
+
+    languages: list[str] = key("two-letter codes; other personas are rejected as foreign_language", rule=NOT_EMPTY)
+    quotas: Any = key(
+        "weights of values by attribute, {region: {Africa: 18, Asia: 59}, age: {child: 25, adult: 75}}, or a YAML file "
+        "of them: personas are asked for by these shares, and what is kept has them",
+        None,
+    )
+    quota_tolerance: float = key(
+        "how far a value's share of the kept personas may be from its weight's", 0.01, SHARE_ABOVE_ZERO
+    )
+
+
+@dataclass
+class People(Personas):
+    """What recipes share that ask for the people around personas."""
+
+    fan_out: int = key("people asked for around each persona, a model call each", rule=at_least(1))
+    relation_types: list[str] = key("what people may be to a persona; fan_out of them are drawn", rule=NOT_EMPTY)
+    max_new_per_hop: int | None = key("most personas that a hop adds; null is no limit", rule=at_least(1))
+
+
+@dataclass
+class TextToPersona(Personas):
     """Recipe ``text_to_persona``: from a text to the kind of person who relates to it."""
 
     relations: list[str] = key("what the person would do with the text; one is drawn for each seed", rule=NOT_EMPTY)
     granularity: Granularity = key("coarse (a role), medium (role and interest) or fine (as specific as possible)")
     personas_per_text: int = key("personas asked for from one text; several come as one JSON list", rule=at_least(1))
-    languages: list[str] = key("two-letter codes; other personas are rejected as foreign_language", rule=NOT_EMPTY)
-    quotas: Any = key(_QUOTAS, None)
-    quota_tolerance: float = key(_TOLERANCE, 0.01, SHARE_ABOVE_ZERO)
+
+
+_HOPS = "how often the newest personas are asked for the people around them"
 
 
 @dataclass
-class PersonaToPersona(Recipe):
+class PersonaToPersona(People):
     """Recipe ``persona_to_persona``: from given personas to the people around them, hop after hop."""
 
-    hops: int = key("how often the newest personas are asked for the people around them", rule=at_least(1))
-    fan_out: int = key("people asked for around each persona, a model call each", rule=at_least(1))
-    relation_types: list[str] = key("what people may be to a persona; fan_out of them are drawn", rule=NOT_EMPTY)
-    max_new_per_hop: int | None = key("most personas that a hop adds; null is no limit", rule=at_least(1))
-    languages: list[str] = key("two-letter codes; other personas are rejected as foreign_language", rule=NOT_EMPTY)
-    quotas: Any = key(_QUOTAS, None)
-    quota_tolerance: float = key(_TOLERANCE, 0.01, SHARE_ABOVE_ZERO)
+    hops: int = key(_HOPS, rule=at_least(1))
 
 
 @dataclass
-class PersonaHub(TextToPersona):
+class PersonaHub(TextToPersona, People):
     """Recipe ``persona_hub``: from texts to personas, then from those to the people around them."""
 
-    hops: int = key("how often the newest personas are asked for the people around them", rule=at_least(0))
-    fan_out: int = key("people asked for around each persona, a model call each", rule=at_least(1))
-    relation_types: list[str] = key("what people may be to a persona; fan_out of them are drawn", rule=NOT_EMPTY)
-    max_new_per_hop: int | None = key("most personas that a hop adds; null is no limit", rule=at_least(1))
+    hops: int = key(_HOPS, rule=at_least(0))
 
 
 class Task(StrEnum):

@@ -102,11 +102,11 @@ async def persona_to_persona(
     return items
 
 
-def hub(table: pa.Table, *, text_column: str, source: str, attributes: Sequence[str] = ()) -> pa.Table:
+def hub(table: pa.Table, *, text_column: str, source: str, quotas: Mapping[str, Any] | None = None) -> pa.Table:
     """Rows with the columns of the hub: personas of hop 0, from the column ``text_column``.
 
-    ``source`` says where they are from: ``text`` (Text-to-Persona) or ``given`` (the input); ``attributes`` are columns
-    for a table of weights, which personas that are given have no values of.
+    ``source`` says where they are from: ``text`` (Text-to-Persona) or ``given`` (the input); ``quotas`` has
+    attributes that are columns, which personas that are given have no values of.
     """
     rows = table.num_rows
     related = table["relation"] if source == "text" else pa.nulls(rows, pa.string())
@@ -119,7 +119,7 @@ def hub(table: pa.Table, *, text_column: str, source: str, attributes: Sequence[
             "relation": related,
             "hop": pa.repeat(pa.scalar(0, pa.int64()), rows),
             "parent_id": pa.nulls(rows, pa.string()),
-            **{name: table[name] if source == "text" else pa.nulls(rows, pa.string()) for name in attributes},
+            **{name: table[name] if source == "text" else pa.nulls(rows, pa.string()) for name in quotas or ()},
             "provenance": table["provenance"],
         }
     )

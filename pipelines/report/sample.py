@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pipelines.report.diversity import SAMPLE, diversity
 from pipelines.store.dataset import committed, read_part
@@ -29,12 +30,12 @@ def diversity_of(kept: Sequence[tuple[str, Mapping[int, int]]], column: str, vec
     made = [(place, part) for place in map(folder, vectors) for part in committed(place)]
     if not made:
         texts = _texts(_spread(parts), column, None)
-        some = _evenly(len(texts))
+        some = evenly(len(texts), SAMPLE)
         return {"column": column, **diversity(texts.take(pa.array(some)).to_pylist(), None)}
     everyone = pa.concat_arrays([_ids(place, part) for place, part in parts]) if parts else pa.array([], pa.string())
     table = pa.concat_tables([read_part(place, part, ["id", "vector"]) for place, part in _spread(made)])
     table = table.filter(pc.and_(pc.is_in(table["id"], value_set=everyone), pc.is_valid(table["vector"])))
-    table = table.take(pa.array(_evenly(table.num_rows)))
+    table = table.take(pa.array(evenly(table.num_rows, SAMPLE)))
     ids = table["id"].combine_chunks()
     texts = _texts(parts, column, ids)
     values = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
@@ -42,11 +43,12 @@ def diversity_of(kept: Sequence[tuple[str, Mapping[int, int]]], column: str, vec
 
 
 def _spread(parts: Sequence[tuple[Folder, int]]) -> list[tuple[Folder, int]]:
-    return [parts[place] for place in np.linspace(0, len(parts) - 1, min(len(parts), PARTS)).round().astype(int)]
+    return [parts[place] for place in evenly(len(parts), PARTS)]
 
 
-def _evenly(rows: int) -> Any:
-    return np.linspace(0, rows - 1, min(rows, SAMPLE)).round().astype(np.int64)
+def evenly(count: int, wanted: int) -> NDArray[np.int64]:
+    """At most ``wanted`` of the places 0 to ``count - 1``, evenly apart."""
+    return np.linspace(0, count - 1, min(count, wanted)).round().astype(np.int64)
 
 
 def _ids(place: Folder, part: int) -> pa.Array:

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.buffers import bytes_of
 from pipelines.dedup.found import Found, Source
 from pipelines.errors import RunStopped
+from pipelines.selection.lots import by_lot, ids_in, turned_away
 
 #: Values that a row has of each attribute, by their place in the table; -1 for none.
 Values = NDArray[np.int64]
@@ -45,34 +45,24 @@ def within(
     Raises:
         RunStopped: no set of rows fits; says which values are short, and by how much.
     """
-    from pipelines.kernels import text_hashes
-
     quotas = quotas or {}
     names = list(quotas)
     shares = [np.array(list(table.values()), float) / sum(table.values()) for table in quotas.values()]
     ids, values = _read(dataset, quotas)
-    before = [row for one in kept for row in _read(one, quotas)[1]]
+    before = np.concatenate([values[:0], *(_read(one, quotas)[1] for one in kept)])
+    earlier = before[(before >= 0).all(axis=1)]
     counted = np.flatnonzero((values >= 0).all(axis=1))
     cells, cell_of, sizes = np.unique(values[counted], axis=0, return_inverse=True, return_counts=True)
-    earlier = np.array([row for row in before if (row >= 0).all()], np.int64).reshape(-1, len(names))
     room = _room(cells, sizes, earlier, shares, tolerance)
     if len(counted) and not room.sum():
         raise RunStopped(_short(quotas, shares, values[counted], earlier, tolerance))
-    order = np.argsort(text_hashes(*bytes_of(ids)), kind="stable")
+    order = by_lot(ids)
     place = np.full(len(ids), -1)
     place[counted] = cell_of.ravel()
     stays = np.ones(len(ids), bool)
     for cell, most in enumerate(room.tolist()):
         mine = order[place[order] == cell]
         stays[mine[most:]] = False
-    gone = np.flatnonzero(~stays)
-    block = pa.table(
-        {
-            "row": pa.array(gone, pa.int64()),
-            "id": ids.take(pa.array(gone)).cast(pa.string()),
-            "reason": pa.repeat(reason, len(gone)),
-        }
-    )
     final = np.concatenate([earlier, values[counted][stays[counted]]])
     shown = (
         {
@@ -82,7 +72,7 @@ def within(
         if len(final)
         else {}
     )
-    return Found([block], {"rows": len(ids), "removed": len(gone), "shares": shown})
+    return turned_away(ids, np.flatnonzero(~stays), reason, shares=shown)
 
 
 def _room(
@@ -141,7 +131,7 @@ def _read(dataset: Source, quotas: Mapping[str, Mapping[str, Any]]) -> tuple[pa.
     ids: list[pa.Array] = [pa.array([], pa.large_string())]
     found: list[Values] = [np.zeros((0, len(quotas)), np.int64)]
     for table in dataset.batches(["id", *quotas]):
-        ids.append(table["id"].combine_chunks().cast(pa.large_string()))
+        ids.append(ids_in(table))
         columns = []
         for name, values in quotas.items():
             places = {value: place for place, value in enumerate(values)}

@@ -31,6 +31,14 @@ COLUMN_TYPES: Mapping[str, pa.DataType] = {
 }
 
 
+def bare_rows(ids: list[str], rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> pa.Table:
+    """Rows that no row was made into: without parents and provenance; ``columns`` are types by name."""
+    table = {name: pa.array([row.get(name) for row in rows], COLUMN_TYPES[kind]) for name, kind in columns.items()}
+    none = pa.array([[]] * len(rows), pa.list_(pa.string()))
+    first = {"id": pa.array(ids, pa.string()), "parent_ids": none}
+    return pa.table(first | table | {"provenance": pa.nulls(len(rows), PROVENANCE)})
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 

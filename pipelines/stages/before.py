@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pipelines.dedup.found import Segment
 from pipelines.dedup.index import outdated
 from pipelines.errors import RunStopped
 from pipelines.rows import digest
@@ -19,8 +20,6 @@ from pipelines.store.record import parsed, record
 
 #: Folder of the segments of what a stage kept, in its directory.
 BEFORE = "before"
-#: A segment: where it lies, its rows and its seal.
-Segment = tuple[str, int, str]
 #: Committed parts of a stage: its directory's URL, and the rows of each.
 Kept = tuple[str, Mapping[int, int]]
 

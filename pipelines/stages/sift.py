@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import Damaged
-from pipelines.rows import PROVENANCE, VERDICT, beside, digest
-from pipelines.stages.account import COLUMN_TYPES
+from pipelines.rows import VERDICT, beside, digest
+from pipelines.stages.account import bare_rows
 from pipelines.stages.stage import Stage, bind
 from pipelines.store.commit import Outcome, new_attempt
 from pipelines.store.dataset import Shard
@@ -41,13 +41,8 @@ def given(stage: Stage, shard: Shard) -> Outcome:
     """Rows that stand in a recipe, as ``rows`` lists them; ids are those of their content and place."""
     started = time.monotonic()
     rows = bind(stage.node["rows"])()
-    columns = {
-        name: pa.array([row.get(name) for row in rows], COLUMN_TYPES[kind])
-        for name, kind in stage.node["columns"].items()
-    }
-    ids = pa.array([digest("row", number, row) for number, row in enumerate(rows)], pa.string())
-    none = pa.array([[]] * len(rows), pa.list_(pa.string()))
-    made = pa.table({"id": ids, "parent_ids": none, **columns, "provenance": pa.nulls(len(rows), PROVENANCE)})
+    ids = [digest("row", number, row) for number, row in enumerate(rows)]
+    made = bare_rows(ids, rows, stage.node["columns"])
     return Outcome(made, tallied(stage.name, stage.fingerprint, shard.index, made, NOTHING, started))
 
 

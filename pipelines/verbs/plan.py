@@ -23,6 +23,7 @@ from pipelines.store.ledger import totals
 from pipelines.store.manifest import Manifest
 from pipelines.store.survey import StageNow, survey
 from pipelines.summary import counted, plain
+from pipelines.towards import aims
 from pipelines.verbs.sample import first_flow, made_up, manifest_of, spread_seeds, way_to
 from pipelines.verbs.trial import Trial, try_flow
 
@@ -72,7 +73,7 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
             made[stage.number] = rows, known and stage.kind in ("seeds", "rows", "map")
     if not all(known for _, known in made.values()):
         notes.append("rows marked ~ assume that every answer gives one item and that none is lost on the way")
-    if any(config["target"][key] is not None for key in ("rows", "deadline", "gpu_hours")):
+    if aims(config):
         notes.append("target: run goes in rounds through these stages until it is reached; this is one pass")
     first = next(iter(trials.values()), None)
     return {

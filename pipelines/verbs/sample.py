@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import UserError
-from pipelines.rows import PROVENANCE
-from pipelines.stages.account import COLUMN_TYPES
+from pipelines.report.sample import evenly
+from pipelines.stages.account import bare_rows
 from pipelines.stages.sift import filtered, given
 from pipelines.stages.stage import Stage, bind
 from pipelines.store.dataset import Shard
@@ -66,14 +65,10 @@ def made_up(stages: Sequence[Stage], flow: Stage) -> pa.Table | None:
         stage = stages[stage.source]
     if stage.kind == "seeds":
         return None
-    rows = 8
     values = {"string": " ".join(["people"] * MADE_UP_WORDS), "int": 0, "float": 0.0, "bool": False}
-    columns = {
-        name: pa.array([values.get(kind)] * rows, COLUMN_TYPES[kind]) for name, kind in stage.node["columns"].items()
-    }
-    none = pa.array([[]] * rows, pa.list_(pa.string()))
-    ids = pa.array([f"made up {row}" for row in range(rows)])
-    table = pa.table({"id": ids, "parent_ids": none, **columns, "provenance": pa.nulls(rows, PROVENANCE)})
+    row = {name: values.get(kind) for name, kind in stage.node["columns"].items()}
+    ids = [f"made up {number}" for number in range(8)]
+    table = bare_rows(ids, [row] * len(ids), stage.node["columns"])
     for stage in between:
         if stage.kind == "map":
             table = bind(stage.node["map"])(table)
@@ -101,13 +96,13 @@ def spread_seeds(manifest: Manifest, rows: int, stages: Sequence[Stage]) -> pa.T
         UserError: there is none.
     """
     files = list(_files_within(manifest))
-    chosen = [files[place] for place in _evenly(len(files), _FILES)]
+    chosen = [files[place] for place in evenly(len(files), _FILES).tolist()]
     found: list[pa.Table] = []
     for one in chosen:
         first = next(seed_tables(one, rows_per_shard=_ROWS_READ // len(chosen))).table
         passed = judged(first, stages)[0]
-        places = _evenly(passed.num_rows, max(1, rows // len(chosen)))
-        found.append(passed.take(pa.array(places, pa.int64())))
+        places = evenly(passed.num_rows, max(1, rows // len(chosen)))
+        found.append(passed.take(pa.array(places)))
     return _some(pa.concat_tables(found), manifest)
 
 
@@ -145,8 +140,3 @@ def _files_within(manifest: Manifest) -> Iterator[Manifest]:
         if rows:
             yield replace(manifest, files=(file,), rows=rows)
         left -= rows
-
-
-def _evenly(count: int, wanted: int) -> list[int]:
-    """At most ``wanted`` of the places 0 to ``count - 1``, evenly apart."""
-    return [int(place) for place in np.linspace(0, count - 1, min(count, wanted)).round()]

@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from pipelines.dedup.found import Segment
 from pipelines.dedup.vectors.cells import EXACT_ROWS, MOST_CELLS, SAMPLED, WANTED, by_cell, nearest
 from pipelines.dedup.vectors.search import AGAINST, BLOCK, first_close
 from pipelines.dedup.vectors.segment import Part, ids_of, read
@@ -25,8 +26,6 @@ from pipelines.store.files import folder
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-#: A part of a segment: its folder, its rows and its seal.
-Segment = tuple[str, int, str]
 
 
 @dataclass(frozen=True)
