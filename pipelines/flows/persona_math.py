@@ -15,7 +15,11 @@ from pipelines.rows import Item, Row, digest, keep, reject
 
 _ANSWER = re.compile(r"answer\s*(?:is)?\s*[:=]", re.IGNORECASE)
 _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
-_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:\s*/\s*\d+)?%?")
+#: A number alone, with a currency before it or a unit in words after it: "2x", "(2, 3)", "50%" and "CO2" are none.
+_NUMBER = re.compile(
+    r"[$€£]?\s*(-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s*/\s*\d+)?)(?:\s+[a-z]+(?:\s+[a-z]+){0,3})?", re.IGNORECASE
+)
+_FRACTION = re.compile(r"\\[dt]?frac\s*\{(-?\d+)\}\s*\{(\d+)\}")
 
 
 async def solve(
@@ -56,20 +60,20 @@ async def solve(
 def final_answer(text: str) -> str | None:
     r"""What a solution comes to, in one form: ``\boxed{...}``, or what follows the last "Answer:"; None for neither.
 
-    A number is written as the fraction or decimal that it is: 1,200.0 and 1200 are the same, and 0.5 and 1/2.
+    A number, a unit in words after it or not, is written as the fraction that it is: 1,200.0 and 1200 metres are the
+    same, and 0.5 and 1/2. Anything else is compared as it stands, but for case and spaces.
     """
     boxed, said = _BOXED.findall(text), [part.strip().partition("\n")[0] for part in _ANSWER.split(text)[1:]]
-    found = (boxed or said or [""])[-1].strip("*$`. ")
+    found = (boxed or said or [""])[-1].replace("**", "").strip("*$`. ")
     if not found:
         return None
-    numbers = _NUMBER.findall(found)
-    if len(numbers) == 1:
-        return _number(numbers[0])
+    if number := _NUMBER.fullmatch(_FRACTION.sub(r"\1/\2", found)):
+        return _number(number[1])
     return " ".join(found.lower().split())
 
 
 def _number(text: str) -> str:
-    plain = text.replace(",", "").replace(" ", "").rstrip("%")
+    plain = text.replace(",", "").replace(" ", "")
     try:
         value = Fraction(plain)
     except (ValueError, ZeroDivisionError):

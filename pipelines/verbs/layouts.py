@@ -31,6 +31,8 @@ def persona_hub(columns: Collection[str]) -> Layout:
     """
     if {"persona", "task", "text"} <= set(columns):
         return _synthesis
+    if {"persona", "text", "solution"} <= set(columns):
+        return lambda row: _synthesis({**row, "task": "math"})
     if "persona" in columns:
         return lambda row: ("persona", {"persona": row["persona"]})
     raise UserError(f"--format persona_hub: takes rows with a column persona, and these have {', '.join(columns)}")
