@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from pipelines.directory import settle_recipe
-from pipelines.errors import UserError
+from pipelines.errors import RunStopped, UserError
 from pipelines.progress import duration
 from pipelines.recipe import Round, stages_of
 from pipelines.rounds import Aim, Done, Stop, deadline_of, following, forecast
@@ -77,6 +77,8 @@ class Towards:
                 say(self._says(done))
             found = following(aim, done, seeds, self._asks, _now())
             if isinstance(found, Stop):
+                if not rounds:
+                    raise RunStopped(f"{found.says}; not one round was begun")
                 self.told = {"rounds": self._told(done), "stopped": found.reason, "says": found.says}
                 say(found.says)
                 return

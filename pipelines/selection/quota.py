@@ -18,6 +18,8 @@ from pipelines.dedup.found import Found, Source
 from pipelines.errors import RunStopped
 from pipelines.selection.lots import by_lot, ids_in, turned_away
 
+#: Seconds that the integer programme may take, and what its solver says when they are over.
+_SECONDS, _TIME_LIMIT = 60.0, 1
 #: Values that a row has of each attribute, by their place in the table; -1 for none.
 Values = NDArray[np.int64]
 
@@ -43,7 +45,8 @@ def within(
         kept: what the run has kept before.
 
     Raises:
-        RunStopped: no set of rows fits; says which values are short, and by how much.
+        RunStopped: no set of rows fits, and none was kept before; says which values are short, and by how much. Or the
+            integer programme took too long.
     """
     quotas = quotas or {}
     names = list(quotas)
@@ -54,7 +57,8 @@ def within(
     counted = np.flatnonzero((values >= 0).all(axis=1))
     cells, cell_of, sizes = np.unique(values[counted], axis=0, return_inverse=True, return_counts=True)
     room = _room(cells, sizes, earlier, shares, tolerance)
-    if len(counted) and not room.sum():
+    # Where earlier rows have the shares already, a hop or round of which none fits adds none.
+    if len(counted) and not room.sum() and not len(earlier):
         raise RunStopped(_short(quotas, shares, values[counted], earlier, tolerance))
     order = by_lot(ids)
     place = np.full(len(ids), -1)
@@ -98,8 +102,13 @@ def _room(
         integrality=np.ones(len(cells)),
         bounds=Bounds(0, sizes),
         constraints=LinearConstraint(np.array(rows), ub=np.array(limits) + slack),
-        options={"time_limit": 60.0, "mip_rel_gap": 1e-3},
+        options={"time_limit": _SECONDS, "mip_rel_gap": 1e-3},
     )
+    if found.x is None and found.status == _TIME_LIMIT:
+        raise RunStopped(
+            f"recipe.quotas: no answer in {_SECONDS:.0f} s how many of each of {len(cells):,} joint values may stay; "
+            "give fewer attributes or values"
+        )
     return np.zeros(len(cells), np.int64) if found.x is None else np.round(found.x).astype(np.int64)
 
 

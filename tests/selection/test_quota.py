@@ -82,6 +82,11 @@ def test_what_was_kept_before_counts():
     assert sum(row[0] == "north" for row in found) < 0.5 * len(found)
 
 
+def test_a_later_round_of_which_no_row_fits_adds_none():
+    before = stays(biased(2000, 3))
+    assert stays([("north", "young")] * 40, kept=[before]) == []
+
+
 def test_rows_without_values_stay_and_do_not_count():
     rows = [(None, None)] * 10 + biased(2000, 5)
     found = stays(rows)
