@@ -225,8 +225,10 @@ def forecast(done: Sequence[Done], asks: Sequence[bool], items: int) -> float | 
     return 1000 * min(1.0, max(share, latest[-1][1] / 2))
 
 
-def deadline_of(text: str | None, now: datetime) -> datetime | None:
+def deadline_of(text: str | None, now: datetime, *, begun: bool = False) -> datetime | None:
     """The time that ``target.deadline`` names: a time of day at its next occurrence, or a date and time.
+
+    A run that has ``begun`` may name one that is over: it begins no round, and shows what it has.
 
     Raises:
         UserError: it is no time, its zone is unknown, or it is over.
@@ -242,7 +244,7 @@ def deadline_of(text: str | None, now: datetime) -> datetime | None:
         except ValueError:
             raise UserError(f"target.deadline={text}: is no time; {fix}") from None
         when = when if when.tzinfo else when.astimezone()
-        if when <= now:
+        if when <= now and not begun:
             raise UserError(f"target.deadline={text}: is over; {fix}")
         return when
     hour, minute, zone = int(found[1]), int(found[2]), found[3]

@@ -73,7 +73,7 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
             progress.say(lease.took_over)
         with interruptible(progress.say) as interrupt, hands_of(config, progress.say) as hands:
             manifest = settle_input(place, config)
-            towards = Towards(config, manifest.fingerprint) if aims(config) else None
+            towards = Towards(config, manifest.fingerprint, place) if aims(config) else None
             rounds = None if towards is None else rounds_in(place)
             stages = stages_of(config, manifest.fingerprint, rounds)
             once = stages_of(config, manifest.fingerprint)

@@ -40,13 +40,13 @@ def rounds_in(place: Folder) -> list[Round]:
 class Towards:
     """The rounds of one start; ``told`` is what they came to, once there are no more."""
 
-    def __init__(self, config: Mapping[str, Any], fingerprint: str) -> None:
-        """``fingerprint`` is the manifest's.
+    def __init__(self, config: Mapping[str, Any], fingerprint: str, place: Folder) -> None:
+        """``fingerprint`` is the manifest's, ``place`` the run's directory.
 
         Raises:
             UserError: the deadline is no time, or the recipe asks no model.
         """
-        self._deadline = deadline_of(config["target"]["deadline"], _now())
+        self._deadline = deadline_of(config["target"]["deadline"], _now(), begun=bool(rounds_in(place)))
         self._config, self._fingerprint = config, fingerprint
         self._chains = chains(config["recipe"])
         self._asks = [any("flow" in node for node in chain.values()) for chain in self._chains]

@@ -157,6 +157,11 @@ def test_a_time_of_day_is_its_next_occurrence(text, when, monkeypatch):
     assert deadline_of(text, START) == datetime.fromisoformat(when)
 
 
+def test_a_run_that_has_begun_may_name_a_time_that_is_over():
+    over = "2020-01-01T00:00+00:00"
+    assert deadline_of(over, START, begun=True) == datetime.fromisoformat(over)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
