@@ -59,7 +59,8 @@ def publish(
     state = state_of((name, folder_, found) for name, (_, folder_, found) in made.items())
     try:
         before = read_record(place, "metadata.json")
-        if before["state"] == state and all_there(place, before["files"]):
+        current = not target or read_record(place, "stats.json").get("target") == target
+        if current and before["state"] == state and all_there(place, before["files"]):
             return
     except (FileNotFoundError, Damaged):
         pass  # not published yet, or to be published again
