@@ -10,12 +10,13 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from itertools import takewhile
 from typing import Any
 
 from pipelines.dedup.index import home
 from pipelines.errors import RunStopped, UserError
 from pipelines.recipe import Round, changed_stages, recorded, stages_of
-from pipelines.stages.stage import Stage
+from pipelines.stages.stage import Stage, chains
 from pipelines.store.dataset import committed
 from pipelines.store.files import Folder
 from pipelines.store.inputs.find import holds
@@ -58,6 +59,33 @@ def settle_input(place: Folder, config: Mapping[str, Any]) -> Manifest:
         old = freeze(config["input"], **{key: config[key] for key in KEYS})
         write_record(place, "manifest.json", old.to_json())
     return old
+
+
+def aims(config: Mapping[str, Any]) -> bool:
+    """Whether a run goes in rounds towards a target."""
+    return any(config["target"][key] is not None for key in ("rows", "deadline", "gpu_hours"))
+
+
+def rounds_in(place: Folder, config: Mapping[str, Any], manifest_fingerprint: str) -> list[Round] | None:
+    """The rounds towards a target that a run has decided on; None for a run without one.
+
+    With ``redo=changed`` only those before the first that a changed setting concerns: what the others were decided
+    by, earlier rounds' yields, is to be made again.
+    """
+    if not aims(config):
+        return None
+    try:
+        record = read_record(place, "stages.json")
+    except FileNotFoundError:
+        return []
+    every = [Round(**{**one, "take": tuple(one["take"])}) for one in record.get("rounds") or ()]
+    known = len(chains(config["recipe"]))
+    rounds = list(takewhile(lambda one: one.chain < known, every))
+    if config["redo"] != "changed":
+        return rounds
+    made = {one["fingerprint"] for one in record["stages"]}
+    same = takewhile(lambda stage: stage.fingerprint in made, stages_of(config, manifest_fingerprint, rounds))
+    return rounds[: sum(stage.output for stage in same)]
 
 
 def settle_recipe(
@@ -110,7 +138,8 @@ def refuse_others(place: Folder, config: Mapping[str, Any]) -> bool:
         raise UserError(f"output={config['output']}: pid {busy.owner.pid} on {busy.owner.host} is running in it")
     manifest = _checked_input(place, config)
     if manifest is not None:
-        _check_recipe(place, config, stages_of(config, manifest.fingerprint))
+        rounds = rounds_in(place, config, manifest.fingerprint)
+        _check_recipe(place, config, stages_of(config, manifest.fingerprint, rounds))
     return manifest is not None
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 
 from pipelines.dedup.found import Segment
-from pipelines.directory import indexes_held, refuse_place, settle_input, settle_recipe, storage_trouble
+from pipelines.directory import indexes_held, refuse_place, rounds_in, settle_input, settle_recipe, storage_trouble
 from pipelines.errors import Damaged, Interrupted, RunStopped, UserError
 from pipelines.failures import FailureLimit
 from pipelines.interrupt import Interrupt, interruptible
@@ -46,7 +46,7 @@ from pipelines.store.ledger import Entry, counts_of, entries_of, totals, write_c
 from pipelines.store.manifest import Manifest
 from pipelines.store.survey import state_of
 from pipelines.summary import render, summary
-from pipelines.towards import Towards, aims, rounds_in
+from pipelines.towards import Towards
 
 __all__ = ["render", "run"]
 
@@ -73,8 +73,8 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
             progress.say(lease.took_over)
         with interruptible(progress.say) as interrupt, hands_of(config, progress.say) as hands:
             manifest = settle_input(place, config)
-            towards = Towards(config, manifest.fingerprint, place) if aims(config) else None
-            rounds = None if towards is None else rounds_in(place)
+            rounds = rounds_in(place, config, manifest.fingerprint)
+            towards = None if rounds is None else Towards(config, manifest.fingerprint, rounds)
             stages = stages_of(config, manifest.fingerprint, rounds)
             once = stages_of(config, manifest.fingerprint)
             refuse_unready(once, manifest.rows)

@@ -19,35 +19,20 @@ from pipelines.stages.stage import Stage, chains
 from pipelines.store.files import Folder
 from pipelines.store.lease import Lease
 from pipelines.store.ledger import Entry
-from pipelines.store.record import read_record
 from pipelines.summary import Made, counted
-
-
-def aims(config: Mapping[str, Any]) -> bool:
-    """Whether a run goes in rounds towards a target."""
-    return any(config["target"][key] is not None for key in ("rows", "deadline", "gpu_hours"))
-
-
-def rounds_in(place: Folder) -> list[Round]:
-    """The rounds that a run has decided on."""
-    try:
-        recorded = read_record(place, "stages.json").get("rounds") or []
-    except FileNotFoundError:
-        return []
-    return [Round(**{**one, "take": tuple(one["take"])}) for one in recorded]
 
 
 class Towards:
     """The rounds of one start; ``told`` is what they came to, once there are no more."""
 
-    def __init__(self, config: Mapping[str, Any], fingerprint: str, place: Folder) -> None:
-        """``fingerprint`` is the manifest's, ``place`` the run's directory.
+    def __init__(self, config: Mapping[str, Any], fingerprint: str, rounds: Sequence[Round]) -> None:
+        """``fingerprint`` is the manifest's, ``rounds`` are those that earlier starts decided on.
 
         Raises:
             UserError: the deadline is no time, or the recipe asks no model.
         """
-        self._deadline = deadline_of(config["target"]["deadline"], _now(), begun=bool(rounds_in(place)))
-        self._config, self._fingerprint = config, fingerprint
+        self._deadline = deadline_of(config["target"]["deadline"], _now(), begun=bool(rounds))
+        self._config, self._fingerprint, self._begun = config, fingerprint, rounds
         self._chains = chains(config["recipe"])
         self._asks = [any("flow" in node for node in chain.values()) for chain in self._chains]
         if not any(self._asks):
@@ -66,7 +51,7 @@ class Towards:
         engine_seconds = None if hours is None else hours * 3600 / devices
         aim = Aim(target["rows"], self._deadline, engine_seconds, target["least_new"])
         seeds = _kept(made["seeds"][2].values())
-        rounds = rounds_in(place)
+        rounds = list(self._begun)
         stages = stages_of(self._config, self._fingerprint, rounds)
         first = 1
         while True:

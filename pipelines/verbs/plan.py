@@ -15,6 +15,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.directory import aims
 from pipelines.recipe import stages_of
 from pipelines.rows import canonical
 from pipelines.stages.stage import Stage, bind
@@ -23,7 +24,6 @@ from pipelines.store.ledger import totals
 from pipelines.store.manifest import Manifest
 from pipelines.store.survey import StageNow, survey
 from pipelines.summary import counted, plain
-from pipelines.towards import aims
 from pipelines.verbs.sample import first_flow, made_up, manifest_of, spread_seeds, way_to
 from pipelines.verbs.trial import Trial, try_flow
 
@@ -131,7 +131,7 @@ def _stage(
 
 def _committed(config: Mapping[str, Any], stages: Sequence[Stage], notes: list[str]) -> dict[str, StageNow]:
     """Stages of the run in ``output`` that ``run`` would go on with, by name; none where another size is asked."""
-    if not config["output"] or config["rows"]:
+    if not config["output"] or config["rows"] or aims(config):  # rounds are other stages than those of one pass
         return {}
     place = folder(config["output"])
     if "stages.json" not in place.names():

@@ -1,0 +1,144 @@
+"""A run towards a target on a real Ray, with the simulated engine: its rounds, and what a later start makes of them."""
+
+import json
+import shutil
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.compose import compose
+from pipelines.errors import Interrupted, RunStopped, UserError
+from pipelines.interrupt import Interrupt
+from pipelines.run import run
+from pipelines.store.verify import verify
+from pipelines.verbs.doctor import doctor
+
+pytestmark = pytest.mark.usefixtures("ray_here")
+
+WANTED = 150
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory):
+    path = tmp_path_factory.mktemp("input") / "seeds.parquet"
+    pq.write_table(pa.table({"text": [f"Passage {i} on bees, boats and bridges." for i in range(100)]}), path)
+    return path
+
+
+def config(seeds, output, *overrides, recipe="recipe=persona_hub"):
+    how = ("engine=simulated", "dedup.embedding.encoder=simulated", "io.shard_rows=20", f"target.rows={WANTED}")
+    hops = ("recipe.hops=2",) if recipe == "recipe=persona_hub" else ()
+    return compose([recipe, *how, *hops, f"input={seeds}", "text_column=text", f"output={output}", *overrides])
+
+
+def rows(output):
+    columns = ("id", "persona", "hop", "parent_id")
+    return [
+        tuple(row[c] for c in columns)
+        for row in pads.dataset(str(output / "data"), format="parquet").to_table().sort_by("id").to_pylist()
+    ]
+
+
+def rounds(output):
+    return json.loads((output / "stages.json").read_bytes())["rounds"]
+
+
+@pytest.fixture(scope="module")
+def finished(seeds, tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs") / "night"
+    return output, run(config(seeds, output))
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    return shutil.copytree(finished[0], tmp_path / "copy")
+
+
+def test_it_ends_with_at_least_the_rows_asked_for_and_says_so(finished):
+    output, told = finished
+    assert told["target"]["stopped"] == "rows"
+    assert told["target"]["says"] == f"target.rows={WANTED} is reached: {len(rows(output))} rows"
+    assert WANTED <= len(rows(output)) == told["target"]["rounds"][-1]["rows"]
+    assert (verify(str(output))["complete"], verify(str(output))["defects"]) == (True, [])
+    assert (output / "saturation.png").exists()
+
+
+def test_a_start_after_it_was_reached_adds_nothing(copy, seeds):
+    before = (rows(copy), rounds(copy), (copy / "stats.json").read_bytes())
+    run(config(seeds, copy))
+    assert (rows(copy), rounds(copy), (copy / "stats.json").read_bytes()) == before
+
+
+def test_a_higher_target_goes_on_from_there(copy, seeds):
+    before, first = rows(copy), rounds(copy)
+    run(config(seeds, copy, "target.rows=250"))
+    assert set(before) <= set(rows(copy)) and len(rows(copy)) >= 250
+    assert rounds(copy)[: len(first)] == first
+    assert verify(str(copy))["complete"]
+
+
+def test_a_run_that_ended_within_a_round_goes_on_there_to_the_same_rows(finished, seeds, tmp_path, monkeypatch):
+    output = tmp_path / "interrupted"
+    asked = Interrupt.__bool__
+    monkeypatch.setattr(
+        Interrupt, "__bool__", lambda self: asked(self) or any(output.glob("stages/*-r2.*/part-00001.parquet"))
+    )
+    with pytest.raises(Interrupted):
+        run(config(seeds, output))
+    monkeypatch.undo()
+    assert len(rounds(output)) == 2
+    first = {path: path.stat().st_mtime_ns for path in output.glob("stages/*/part-*.parquet")}
+    run(config(seeds, output))
+    assert {path: path.stat().st_mtime_ns for path in first} == first
+    assert verify(str(output))["complete"]
+    assert (rows(output), rounds(output)) == (rows(finished[0]), rounds(finished[0]))
+
+
+def test_a_changed_setting_is_refused_and_redone_from_the_first_round_that_it_concerns(copy, seeds):
+    first = rounds(copy)
+    with pytest.raises(UserError, match=r"(?s)r1\.personas: prompt changed.*redo=changed"):
+        run(config(seeds, copy, "prompt.system=Be brief."))
+    run(config(seeds, copy, "prompt.system=Be brief.", "redo=changed"))
+    assert verify(str(copy))["complete"] and len(rows(copy)) >= WANTED
+    assert len(list(copy.glob("stages/*-r1.personas-*"))) == 2
+    assert rounds(copy)[0] == first[0]
+
+
+def test_rounds_of_hops_that_are_no_longer_asked_for_go(copy, seeds):
+    assert any(one["chain"] for one in rounds(copy))
+    with pytest.raises(UserError, match="no longer in the recipe"):
+        run(config(seeds, copy, "recipe.hops=0"))
+    run(config(seeds, copy, "recipe.hops=0", "redo=changed"))
+    assert not any(one["chain"] for one in rounds(copy))
+    assert verify(str(copy))["complete"]
+
+
+def test_the_doctor_sees_a_run_that_its_command_goes_on_with(copy, seeds):
+    told = doctor(config(seeds, copy))
+    assert (
+        next(one for one in told["checks"] if one["name"] == "run directory")["seen"] == "holds this run, which goes on"
+    )
+
+
+def test_a_deadline_that_is_over_ends_a_run_that_has_begun_with_what_it_has(copy, seeds):
+    told = run(config(seeds, copy, "target.rows=100000", "target.deadline=2020-01-01T00:00+00:00"))
+    assert told["target"]["stopped"] == "deadline"
+    assert json.loads((copy / "stats.json").read_bytes())["target"]["stopped"] == "deadline"
+    with pytest.raises(UserError, match="is over"):
+        run(config(seeds, copy.parent / "other", "target.deadline=2020-01-01T00:00+00:00"))
+
+
+def test_an_input_that_is_used_up_ends_the_run_by_its_rule(seeds, tmp_path):
+    told = run(config(seeds, tmp_path / "r", "target.rows=100000", "target.least_new=900"))
+    assert told["target"]["stopped"] == "saturated"
+    assert "fewer than target.least_new=900 of 1,000" in told["target"]["says"]
+
+
+def test_time_for_not_one_round_is_said(seeds, tmp_path, monkeypatch):
+    clock = iter([datetime(2026, 1, 1, 6, 59, tzinfo=UTC), datetime(2026, 1, 1, 7, 1, tzinfo=UTC)])
+    monkeypatch.setattr("pipelines.towards._now", lambda: next(clock))
+    with pytest.raises(RunStopped, match=r"target\.deadline: no time for another round; 0 rows; not one round"):
+        run(config(seeds, tmp_path / "r", "target.deadline=07:00 UTC"))
