@@ -20,8 +20,8 @@ from pipelines.store.survey import DECIDING
 KINDS = {"rows": "rows", "flow": "flow", "map": "map", "filters": "filter", "dedup": "dedup", "select": "select"}
 #: Settings of vLLM's own that change what a model writes, not only how fast.
 _DATA_KWARGS = ("model", "tokenizer", "quantization", "hf_overrides", "kv_cache_dtype", "chat_template", "lora_modules")
-#: Settings of a dedup, and of a model, that do not change what it decides or writes.
-_RUNTIME_DEDUP_KEYS = ("batch_size", "device", "memory_gib")
+#: Settings of a stage that decides, and of a model, that do not change what it decides or writes.
+_RUNTIME_DECIDING_KEYS = ("batch_size", "device", "memory_gib")
 _RUNTIME_MODEL_KEYS = ("tensor_parallel_size", "parameters", "trust_remote_code")
 
 
@@ -121,8 +121,8 @@ def _kind(name: str, node: Mapping[str, Any]) -> str:
 def _what_the_data_is(kind: str, node: Mapping[str, Any]) -> dict[str, Any]:
     """A stage's settings without those that only say how it is run."""
     settings = {key: value for key, value in node.items() if key not in ("enabled", "from", "uses")}
-    if kind == "dedup":
-        settings["dedup"] = {k: v for k, v in node["dedup"].items() if k not in _RUNTIME_DEDUP_KEYS}
+    if kind in DECIDING:
+        settings[kind] = {k: v for k, v in node[kind].items() if k not in _RUNTIME_DECIDING_KEYS}
     return settings
 
 

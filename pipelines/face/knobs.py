@@ -129,6 +129,15 @@ class PersonaMath(PersonaSynthesis):
     )
 
 
+@dataclass
+class SimilarityStudy(Recipe):
+    """Recipe ``similarity_study``: problems by pairs of personas that are more and less alike."""
+
+    levels: list[float] = key("cosines of two personas that pairs are picked at", rule=NOT_EMPTY)
+    pairs_per_level: int = key("pairs at each of these, at most; no persona is in two", rule=at_least(1))
+    sample: int = key("personas that pairs are looked for in, drawn by lot; all of them are encoded", rule=at_least(2))
+
+
 #: Schemas of the group ``recipe``, by the name that a recipe file's defaults use.
 RECIPES: dict[str, type] = {
     "plain": Recipe,
@@ -137,4 +146,5 @@ RECIPES: dict[str, type] = {
     "persona_hub": PersonaHub,
     "persona_synthesis": PersonaSynthesis,
     "persona_math": PersonaMath,
+    "similarity_study": SimilarityStudy,
 }

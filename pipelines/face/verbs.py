@@ -112,6 +112,20 @@ VERBS: Mapping[str, Verb] = {
         ("explain runs/personas 6f0c1d5e2b7a49f08d3c5a7e9b1f2d40",),
         positionals=("RUN", "ROW_ID"),
     ),
+    "similarity": Verb(
+        "measure what personas' likeness does to what they write, and draw it",
+        "similarity RUN",
+        "pipelines.verbs.similarity:similarity",
+        "pipelines.verbs.similarity:render",
+        ("similarity runs/study", "similarity runs/study --other runs/study_of_another_model"),
+        positionals=("RUN",),
+        options=(
+            Option("--other", "a run over the same personas by another model, to compare across the two", takes="RUN"),
+            Option(
+                "--to", "folder to write the plot and the pairs to, or URL; by default RUN/similarity", takes="FOLDER"
+            ),
+        ),
+    ),
     "export": Verb(
         "write the final rows in another layout",
         "export RUN",
