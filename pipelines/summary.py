@@ -109,11 +109,16 @@ def ledger_table(stages: Mapping[str, Mapping[str, Any]]) -> Table:
     return table
 
 
+def step_of(name: str) -> str:
+    """A stage's name without its round."""
+    return _ROUND.sub("", name)
+
+
 def by_step(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """The totals of stages with those of several rounds (``r3.personas``) added up under one name."""
     found: dict[str, dict[str, Any]] = {}
     for name, sums in stages.items():
-        step = _ROUND.sub("", name)
+        step = step_of(name)
         before = found.get(step)
         found[step] = dict(sums) if before is None else _added(before, sums)
     return found

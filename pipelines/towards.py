@@ -118,7 +118,7 @@ def _done(rounds: Sequence[Round], stages: Sequence[Stage], made: Made) -> list[
                 made=sum(entry.items_made for entry in flows),
                 new=_kept(mine[-1][2].values()),
                 seconds=_span(every),
-                engine_seconds=_busy(flows),
+                engine_seconds=busy_seconds(flows),
             )
         )
     return found
@@ -141,10 +141,10 @@ def _span(entries: Sequence[Entry]) -> float:
     """Seconds from the first shard's start to the last one's end, without pauses longer than all the work."""
     times = _times(entries)
     whole = max(end for _, end in times) - times[0][0]
-    return min(whole, 2 * _busy(entries) + 60)
+    return min(whole, 2 * busy_seconds(entries) + 60)
 
 
-def _busy(entries: Sequence[Entry]) -> float:
+def busy_seconds(entries: Sequence[Entry]) -> float:
     """Seconds in which any of the shards was at work."""
     total, reached = 0.0, 0.0
     for start, end in _times(entries):

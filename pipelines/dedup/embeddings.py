@@ -19,16 +19,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.dedup.earlier import earlier
-from pipelines.dedup.found import Found, Segment, Source, removed_table
+from pipelines.dedup.found import Footprint, Found, Segment, Source, removed_table
 from pipelines.dedup.index import Index
 from pipelines.dedup.order import columns_read, keeper_order, scores_of
 from pipelines.dedup.vectors import cells
 from pipelines.dedup.vectors.encoded import Encoded, matrix, numbers, places, refuse_strangers
 from pipelines.dedup.vectors.encoder import load, refuse_missing, unload
 from pipelines.dedup.vectors.known import known
-from pipelines.dedup.vectors.matrix import only, with_direction
+from pipelines.dedup.vectors.matrix import BESIDE, only, with_direction
 from pipelines.dedup.vectors.search import greedy
-from pipelines.dedup.vectors.segment import Kept, write
+from pipelines.dedup.vectors.segment import ROW, Kept, write
 from pipelines.errors import UserError
 from pipelines.filters.text import strings
 from pipelines.store.files import Folder
@@ -171,6 +171,18 @@ def segment(
 ) -> list[Segment]:
     """Write rows as ``find`` takes them in ``before``: the name in ``place``, rows and seal of each part."""
     return write(place, _kept(dataset, text_column, partial(vectors, text_column=text_column, **knobs), encoded))
+
+
+def footprint(dataset: Source, *, text_column: str, encoded: Encoded | None = None, **knobs: Any) -> Footprint:
+    """What a row such as those of ``dataset`` takes; one is encoded where nothing is ``encoded`` yet."""
+    table = next(dataset.batches(["id", text_column])).slice(0, 1000)
+    if encoded is None:
+        made = vectors(table.slice(0, 1), text_column=text_column, **knobs)
+    else:
+        made = next(encoded.batches(["vector"]))
+    vector = 4 * made["vector"].type.list_size
+    ids = strings(table, "id").nbytes / max(1, table.num_rows)
+    return Footprint(BESIDE * vector, vector + 4 + ROW.itemsize + ids)
 
 
 def vectors(

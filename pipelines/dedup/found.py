@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -54,6 +54,13 @@ class Source(Protocol):
 
     def cut(self, rows: int) -> Sequence[Source]:
         """The same rows in order, in datasets of whole parts, of about ``rows`` each."""
+
+
+class Footprint(NamedTuple):
+    """Bytes that a row takes: in memory while it is decided about, and in a segment of an index if it is kept."""
+
+    in_memory: float
+    in_index: float
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,14 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.dedup.earlier import earlier
-from pipelines.dedup.found import Found, Segment, Source
+from pipelines.dedup.found import Footprint, Found, Segment, Source
 from pipelines.dedup.index import Index
 from pipelines.dedup.lsh.buckets import Buckets, proposed_buckets
 from pipelines.dedup.lsh.compared import Compared
 from pipelines.dedup.lsh.comparison import Comparison, proposed, signatures
 from pipelines.dedup.lsh.ranked import Ranked
 from pipelines.dedup.lsh.scan import Scanned, TooLarge, scan
-from pipelines.dedup.lsh.segment import write_segment
+from pipelines.dedup.lsh.segment import stored_bytes, write_segment
 from pipelines.dedup.lsh.segments import Segments
 from pipelines.dedup.lsh.shingles import token_hash32, token_hash64
 from pipelines.dedup.lsh.spread import Work, decide_spread
@@ -221,6 +221,13 @@ def _add(
 def segment(dataset: Source, place: Folder, *, text_column: str, **knobs: Any) -> list[Segment]:
     """Write rows as ``find`` takes them in ``before``: the name in ``place``, rows and seal of each segment."""
     return _written(place, dataset, text_column, _asked(knobs), knobs.get("memory_gib"))
+
+
+def footprint(dataset: Source, *, text_column: str, **knobs: Any) -> Footprint:
+    """What a row such as those of ``dataset`` takes, by a look at all of them; ``knobs`` are those of ``find``."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        scanned = scan(dataset, text_column, None, replace(_asked(knobs), keep="first"), pool)
+    return Footprint(scanned.row_bytes, stored_bytes(scanned) / max(1, scanned.rows))
 
 
 def _written(

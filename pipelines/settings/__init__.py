@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from pipelines.settings.dedup import Dedup
+from pipelines.settings.forecast import Forecast
 from pipelines.settings.keys import (
     ABOVE_ZERO,
     NOT_EMPTY,
@@ -219,6 +220,7 @@ class Root:
     redo: Redo | None = key("changed: redo the stages whose settings changed, and those after them", None)
     max_failed: float = key("share of failed rows (from 100 on) above which the run stops", 0.5, SHARE_ABOVE_ZERO)
     target: Target = field(default_factory=Target)
+    forecast: Forecast = field(default_factory=Forecast)
     recipe: Any = key("what the data is")
     model: Model = field(default_factory=Model)
     engine: Any = key("how it is run")

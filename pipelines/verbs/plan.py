@@ -24,6 +24,9 @@ from pipelines.store.ledger import totals
 from pipelines.store.manifest import Manifest
 from pipelines.store.survey import StageNow, survey
 from pipelines.summary import counted, plain
+from pipelines.verbs.forecast import forecast
+from pipelines.verbs.forecast import notes as scale_notes
+from pipelines.verbs.forecast import render as scaled_table
 from pipelines.verbs.sample import first_flow, made_up, manifest_of, spread_seeds, way_to
 from pipelines.verbs.trial import Trial, try_flow
 
@@ -40,7 +43,8 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
         ``input``: files and rows; ``rows``: what is planned for; ``stages``: for each ``name``, ``kind``, ``rows``
         (``rows_known`` False where one item a row was assumed), ``calls``, ``prompt_tokens``,
         ``completion_tokens_at_most``, ``shards``, ``shards_committed``; ``totals`` of calls and tokens; ``tokens_by``:
-        how prompts were measured; ``sampled`` seeds; ``notes``: what is not known, in sentences.
+        how prompts were measured; ``sampled`` seeds; ``notes``: what is not known, in sentences; ``forecast``: what a
+        pilot says of this size, or None (``verbs/forecast.py``).
 
     Raises:
         UserError: a mistake in the settings or the input.
@@ -75,6 +79,8 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
         notes.append("rows marked ~ assume that every answer gives one item and that none is lost on the way")
     if aims(config):
         notes.append("target: run goes in rounds through these stages until it is reached; this is one pass")
+    scaled = forecast(config, stages, config["rows"] or manifest.rows) if config["forecast"]["pilot"] else None
+    notes += scale_notes(scaled) if scaled else ()
     first = next(iter(trials.values()), None)
     return {
         "ok": True,
@@ -88,6 +94,7 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
         "tokens_by": first.tokens_by if first else None,
         "sampled": first.rows if first else 0,
         "notes": notes,
+        "forecast": scaled,
     }
 
 
@@ -178,8 +185,16 @@ def render(result: Mapping[str, Any]) -> Group:
         )
     if result["tokens_by"]:
         lines.append(f"prompts measured on {counted(result['sampled'], 'seed')}, by {result['tokens_by']}")
+    if scaled := result["forecast"]:
+        totals, by = scaled["totals"], scaled["by"]
+        lines.append(
+            f"by the pilot: {totals['rows']:,} rows, {totals['completion_tokens']:,} tokens out, {totals['gib']:,.0f} "
+            f"GiB, {totals['device_hours']:,.1f} device hours, {totals['hours']:,.1f} hours on {by['devices']:,} "
+            f"({by['tokens_per_second']:,} tokens a second each)"
+        )
     lines += [f"note: {note}" for note in result["notes"]]
-    return Group(table, Text(plain("\n".join(lines), 10_000)))
+    tables = [table, scaled_table(scaled)] if scaled else [table]
+    return Group(*tables, Text(plain("\n".join(lines), 10_000)))
 
 
 def _shown(amount: int | None) -> str:

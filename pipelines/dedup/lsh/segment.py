@@ -164,6 +164,15 @@ def write_segment(place: Folder, scanned: Scanned, pool: ThreadPoolExecutor) -> 
     return checksum(head)
 
 
+def stored_bytes(scanned: Scanned) -> int:
+    """Bytes that ``write_segment`` would write, the head left out."""
+    each = [chunk.nbytes for chunk in scanned.scores]
+    each += [8 * int(chunk.sizes.sum()) for chunk in scanned.sets]
+    each += [int(bounds[-1] - bounds[0]) for _, bounds in map(bytes_of, scanned.ids)]
+    keys = sum(int(np.count_nonzero(chunk)) for chunk in scanned.band_keys)
+    return sum(each) + scanned.rows * ROW.itemsize + 12 * keys
+
+
 def _write_band(place: Folder, band: int, chunks: Sequence[Keys], parts: int) -> NDArray[Any]:
     from pipelines.kernels import text_hashes
 
