@@ -98,9 +98,9 @@ def following(aim: Aim, done: Sequence[Done], seeds: int, asks: Sequence[bool], 
     spent = sum(one.engine_seconds for one in done)
     if aim.rows is not None and rows >= aim.rows:
         return Stop("rows", f"target.rows={aim.rows:,} is reached: {rows:,} rows")
-    if said := saturated(done, asks, aim.least_new):
-        return Stop("saturated", said)
     place = next_place(done, seeds, asks)
+    if said := saturated(done, asks, aim.least_new, place.draw if place is not None else None):
+        return Stop("saturated", said)
     if place is None:
         return Stop("saturated", "there is nothing left to ask: no row of the input was kept")
     if not asks[place.chain]:
@@ -116,7 +116,9 @@ def following(aim: Aim, done: Sequence[Done], seeds: int, asks: Sequence[bool], 
     ):
         if limit is None:
             continue
-        affordable = _affordable(limit, [(one.asked, getattr(one, each)) for one in known], math.isinf(left))
+        latest = _pooled(known)
+        spent_so = [(sum(one.asked for one in latest), sum(getattr(one, each) for one in latest))] if latest else []
+        affordable = _affordable(limit, spent_so, math.isinf(left))
         if affordable < min(LEAST, wanted):
             return Stop(reason, f"target.{reason}: no time for another round; {rows:,} rows")
         wanted = min(wanted, affordable)
@@ -125,14 +127,25 @@ def following(aim: Aim, done: Sequence[Done], seeds: int, asks: Sequence[bool], 
 
 
 def _wanted(place: Place, known: Sequence[Done], left: float) -> int:
-    """Rows times samples that should yield what is left, by the latest round of the same kind."""
+    """Rows times samples that should yield what is left, by the latest rounds of the same kind."""
     if not known:
         return min(place.rows, max(PILOT, math.ceil(min(left, place.rows) / 4)))
-    latest = known[-1]
-    most = GROWTH * latest.asked
-    if not latest.new:
+    latest = _pooled(known)
+    asked, new = sum(one.asked for one in latest), sum(one.new for one in latest)
+    most = GROWTH * asked
+    if not new:
         return max(LEAST, most)
-    return max(LEAST, min(math.ceil(min(left, 1e12) * latest.asked / latest.new), most))
+    return max(LEAST, min(math.ceil(min(left, 1e12) * asked / new), most))
+
+
+def _pooled(known: Sequence[Done]) -> Sequence[Done]:
+    """The latest rounds, as many as asked PILOT rows: a round of the few rows that were left over says little alone."""
+    asked = 0
+    for number in range(len(known) - 1, -1, -1):
+        asked += known[number].asked
+        if asked >= PILOT:
+            return known[number:]
+    return known
 
 
 def _affordable(limit: float, measured: Sequence[tuple[int, float]], alone: bool) -> int:
@@ -182,8 +195,8 @@ def _sources(done: Sequence[Done], chain: int, draw: int, seeds: int, asks: Sequ
     return [(one.number, one.new) for one in done if (one.round.chain, one.round.draw) == (chain - 1, from_)]
 
 
-def saturated(done: Sequence[Done], asks: Sequence[bool], least_new: float) -> str:
-    """Why no more rows are to be expected; empty while they are."""
+def saturated(done: Sequence[Done], asks: Sequence[bool], least_new: float, draw: int | None = None) -> str:
+    """Why no more rows are to be expected; empty while they are. ``draw`` is the sample that is being asked for."""
     made = new = rounds = 0
     for one in reversed(done):
         if not asks[one.round.chain]:
@@ -191,7 +204,7 @@ def saturated(done: Sequence[Done], asks: Sequence[bool], least_new: float) -> s
         made, new, rounds = made + one.made, new + one.new, rounds + 1
         if made >= JUDGED:
             break
-    draws = {one.round.draw for one in done if asks[one.round.chain]}
+    draws = {one.round.draw for one in done if asks[one.round.chain] and one.round.draw != draw}
     barren = [draw for draw in sorted(draws)[-BARREN:] if not any(one.new for one in done if one.round.draw == draw)]
     if made >= JUDGED and 1000 * new < least_new * made:
         return (
@@ -209,14 +222,15 @@ def forecast(done: Sequence[Done], asks: Sequence[bool], items: int) -> float | 
     The more rows there are, the fewer are new: a line through the latest shares over the rows kept so far, which never
     rises, and a share of half the latest one at least.
     """
-    points, rows = [], 0
+    points, few, rows = [], [], 0
     for one in done:
         if asks[one.round.chain] and one.made:
-            points.append((rows + one.new / 2, one.new / one.made))
+            # Few items say little of a share; they are looked at only where there are no others.
+            (points if one.made >= PILOT else few).append((rows + one.new / 2, one.new / one.made))
         rows += one.new
-    if not points:
+    if not points and not few:
         return None
-    latest = points[-4:]
+    latest = (points or few)[-4:]
     mean_x, mean_y = sum(x for x, _ in latest) / len(latest), sum(y for _, y in latest) / len(latest)
     spread = sum((x - mean_x) ** 2 for x, _ in latest)
     slope = min(0.0, sum((x - mean_x) * (y - mean_y) for x, y in latest) / spread) if spread else 0.0

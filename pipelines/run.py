@@ -107,8 +107,7 @@ class Night:
     ) -> None:
         self.made: dict[str, tuple[Stage, Folder, dict[int, Entry]]] = {}
         self._config, self._place, self._lease = config, place, lease
-        self._progress, self._interrupt = progress, interrupt
-        self._hands = hands
+        self._progress, self._interrupt, self._hands = progress, interrupt, hands
         self._tokens, self._generating = 0, 0.0
         self._bulk_rows = 0
 
@@ -146,7 +145,8 @@ class Night:
         source = Dataset.of(made[stage.source][1], counts_of(made[stage.source][2]))
         before = [made[number] for number in stage.so_far]
         so_far = [state_of([(one.name, place, entries)]) for one, place, entries in before]
-        shard_rows = io["shard_rows"] if stage.kind == "flow" else self._bulk_rows
+        # A sample is work like a row.
+        shard_rows = max(1, io["shard_rows"] // stage.draws) if stage.kind == "flow" else self._bulk_rows
         target, plan = settle_plan(self._place.sub("stages"), stage, source, shard_rows, so_far)
         entries = entries_of(self._place, target)
         retrying, retried = self._config["retry"] == "failed", 0

@@ -29,7 +29,7 @@ class Towards:
         """``fingerprint`` is the manifest's, ``rounds`` are those that earlier starts decided on.
 
         Raises:
-            UserError: the deadline is no time, or the recipe asks no model.
+            UserError: the deadline is no time, the recipe asks no model, or begins with a stage that needs all rows.
         """
         self._deadline = deadline_of(config["target"]["deadline"], _now(), begun=bool(rounds))
         self._config, self._fingerprint, self._begun = config, fingerprint, rounds
@@ -37,6 +37,15 @@ class Towards:
         self._asks = [any("flow" in node for node in chain.values()) for chain in self._chains]
         if not any(self._asks):
             raise UserError(f"target: recipe {config['recipe']['name']} asks no model, so no round makes more rows")
+        each = [Round(chain, 0, (0, 1)) for chain in range(len(self._chains))]
+        whole = [
+            stage.name.partition(".")[2] for stage in stages_of(config, fingerprint, each) if _decides_first(stage)
+        ]
+        if whole:
+            raise UserError(
+                f"target: stage {whole[0]} of recipe {config['recipe']['name']} looks at all rows of the input at once, "
+                "so it cannot go in rounds over some of them; leave target out"
+            )
         self.told: dict[str, Any] = {}
 
     def stages(
@@ -122,6 +131,10 @@ def _done(rounds: Sequence[Round], stages: Sequence[Stage], made: Made) -> list[
             )
         )
     return found
+
+
+def _decides_first(stage: Stage) -> bool:
+    return stage.take is not None and stage.decides
 
 
 def _now() -> datetime:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import UserError
+from pipelines.recipe import Round
 from pipelines.rounds import Aim, Done, Stop, deadline_of, following, forecast
 
 START = datetime(2026, 11, 25, 22, 30, tzinfo=UTC)
@@ -175,3 +176,24 @@ def test_a_run_that_has_begun_may_name_a_time_that_is_over():
 def test_what_is_no_time_to_come_is_refused_with_the_fix(text, says):
     with pytest.raises(UserError, match=says):
         deadline_of(text, START)
+
+
+def test_a_round_of_the_few_rows_that_were_left_over_says_little_of_the_next():
+    """120 rows brought half as many, the last 4 none: the next round is as the 120 would have it."""
+    first = Done(Round(0, 0, (0, 120)), 1, made=120, new=60, seconds=1.2, engine_seconds=1.2)
+    last = Done(Round(0, 0, (120, 4)), 2, made=4, new=0, seconds=1.2, engine_seconds=1.2)
+    found = following(rows(110), [first, last], 124, [True], START)
+    assert found.draw == 1 and 90 <= found.take[1] * found.draws <= 124
+    assert forecast([first, last], [True], 100) == pytest.approx(500)
+
+
+def test_samples_that_brought_nothing_count_once_they_are_through():
+    """Three samples without a new row end a run, and the third counts when all of its rows were asked."""
+
+    def barren(draw, take):
+        return Done(Round(0, 0, take, draw), 2, made=50, new=0, seconds=1.0, engine_seconds=1.0)
+
+    begun = [barren(0, (0, 50)), barren(0, (50, 50)), barren(1, (0, 100)), barren(2, (0, 10))]
+    assert not isinstance(following(rows(10), begun, 100, [True], START), Stop)
+    through = [*begun, barren(2, (10, 90))]
+    assert following(rows(10), through, 100, [True], START).says.startswith("saturated: 3 samples")

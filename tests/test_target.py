@@ -142,3 +142,22 @@ def test_time_for_not_one_round_is_said(seeds, tmp_path, monkeypatch):
     monkeypatch.setattr("pipelines.towards._now", lambda: next(clock))
     with pytest.raises(RunStopped, match=r"target\.deadline: no time for another round; 0 rows; not one round"):
         run(config(seeds, tmp_path / "r", "target.deadline=07:00 UTC"))
+
+
+def test_rows_that_are_asked_for_many_samples_are_shards_of_fewer_rows(tmp_path):
+    path, output = tmp_path / "few.parquet", tmp_path / "r"
+    pq.write_table(pa.table({"text": [f"Passage {i} on bees and boats." for i in range(12)]}), path)
+    run(config(path, output, "recipe.hops=0"))
+    draws = {number: one["draws"] for number, one in enumerate(rounds(output), 1)}
+    assert max(draws.values()) > 2
+    for number, many in draws.items():
+        for plan in output.glob(f"stages/*-r{number}.personas-*/plan-000.json"):
+            sizes = [shard["rows"] for shard in json.loads(plan.read_bytes())["shards"]]
+            assert all(size * many <= max(20, many) for size in sizes)
+    assert verify(str(output))["complete"] and len(rows(output)) >= WANTED
+
+
+def test_a_recipe_that_begins_by_looking_at_all_rows_is_refused(seeds, tmp_path):
+    study = ("recipe.levels=[0.8]", "recipe.pairs_per_level=5")
+    with pytest.raises(UserError, match="target: stage pairs of recipe similarity_study looks at all rows"):
+        run(config(seeds, tmp_path / "r", *study, recipe="recipe=similarity_study"))

@@ -73,6 +73,12 @@ def _between_keys(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"dedup.minhash.bands={bands}: must be at most dedup.minhash.num_permutations={permutations}"
     if config["dedup"]["keep"] == "highest" and not config["dedup"]["score_column"]:
         yield "dedup.keep=highest: name the column of numbers that decides, dedup.score_column=..."
+    recipe = config["recipe"] or {}
+    if recipe.get("agreement", 0) > recipe.get("solutions", 0):
+        yield (
+            f"recipe.agreement={recipe['agreement']}: must be at most recipe.solutions={recipe['solutions']}; no "
+            "problem would stay"
+        )
     engine = config["engine"]
     if engine["kind"] == "simulated" and engine["accepted"] + engine["duplicates"] > 1:
         yield (

@@ -14,6 +14,7 @@ from pipelines.filters.text import contact, fewer_words, foreign_language, match
 
 __all__ = [
     "contact",
+    "declined",
     "fewer_words",
     "foreign_language",
     "more_words",
@@ -33,6 +34,13 @@ _REFUSAL = (
     r"|\bas an? (?:ai|artificial intelligence|(?:large )?language model|chatbot|virtual assistant)\b(?:[ ,.]|$)"
     r"|\bi(?: am|['’]m) (?:just |only )?an? (?:ai|(?:large )?language model)\b[ ,.]"
     r"|^\W*(?:sorry|unfortunately|i apologi[sz]e)\b"
+)
+#: A refusal that a text opens with.
+_DECLINED = (
+    rf"^\W*(?:(?:sorry|unfortunately|i apologi[sz]e|i(?: am|['’]m) sorry)\W+(?:but )?)?(?:"
+    rf"i (?:cannot|can ?not|can['’]t|won['’]t|will not|am unable to|am not able to) (?:{_VERBS})\b"
+    r"|i(?: am|['’]m) (?:just |only )?an? (?:ai|(?:large )?language model)\b[ ,.]"
+    r"|as an? (?:ai|artificial intelligence|(?:large )?language model|chatbot|virtual assistant)\b[ ,.])"
 )
 #: Text about the answer or the source instead of a person.
 _META = (
@@ -110,6 +118,11 @@ _NOBODY = rf"(?i)\b(?:(?:an?|the) major|{'|'.join(sorted(set(_NOBODY_WORDS)))})\
 def refusal(table: pa.Table, *, column: str) -> pa.BooleanArray:
     """Refusals ("I cannot provide ...", "As an AI ...") and text about the answer ("Here is a persona: ...")."""
     return matches(strings(table, column), f"(?i){_REFUSAL}|{_META}")
+
+
+def declined(table: pa.Table, *, column: str) -> pa.BooleanArray:
+    """Texts that open with a refusal. Further on a text may well have one: a request for "I'm sorry" in a letter."""
+    return matches(strings(table, column), f"(?i){_DECLINED}")
 
 
 def refers_back(table: pa.Table, *, column: str) -> pa.BooleanArray:

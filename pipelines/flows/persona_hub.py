@@ -139,7 +139,7 @@ def attributes(quotas: Mapping[str, Mapping[str, float]] | None, *lot: object) -
     for name, table in (quotas or {}).items():
         place = int(digest("quota", name, *lot)[:13], 16) / 16**13 * sum(table.values())
         reached = 0.0
-        for value, weight in table.items():
+        for value, weight in sorted(table.items()):  # in any order of the table the same
             reached += weight
             drawn[name] = value
             if place < reached:

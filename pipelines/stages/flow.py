@@ -35,7 +35,8 @@ Flow = Callable[[Row, LLM, PromptSet], Awaitable[Sequence[Item]]]
 class FlowWork:
     """A flow bound to its knobs, with all that its rows share.
 
-    ``rows_in_flight`` bounds the rows of all shards of one actor together; ``progress`` counts finished rows live.
+    ``rows_in_flight`` bounds the rows of all shards of one actor together, each of several samples of a row counted;
+    ``progress`` counts finished rows live.
     """
 
     stage: str
@@ -72,24 +73,27 @@ class FlowWork:
         return self._outcome(shard, attempt, done, started)
 
     async def _row(self, row: Row) -> RowDone:
+        llms = [self._llm(row, draw) for draw in range(self.draw, self.draw + self.draws)]
+        try:
+            every = await _all(self._sample(row, llm) for llm in llms)
+            items = [_marked(checked(item, self.columns, self.stage)) for made in every for item in made]
+        except EngineDead:
+            raise
+        except Exception as error:
+            # Inside a group of errors, or instead of one that the flow caught: a dead engine is no row's failure.
+            if not self.engine.alive():
+                raise EngineDead(f"the engine died while row {row['id']} was under way") from error
+            self.progress["failed"] += 1
+            return RowDone(row["id"], [], [call for llm in llms for call in llm.calls], error)
+        self.progress["rows"] += 1
+        self.progress["kept"] += sum(1 for item in items if item.reason is None)
+        # A flow that returns nothing must still leave a trace: rows in = kept + rejected + failed.
+        calls = [call for llm in llms for call in llm.calls]
+        return RowDone(row["id"], items or [Item({}, reason="no_items")], calls, None)
+
+    async def _sample(self, row: Row, llm: RowLLM) -> Sequence[Item]:
         async with self.rows_in_flight:
-            llms = [self._llm(row, draw) for draw in range(self.draw, self.draw + self.draws)]
-            try:
-                every = await _all(self.flow(row, llm, self.prompts) for llm in llms)
-                items = [_marked(checked(item, self.columns, self.stage)) for made in every for item in made]
-            except EngineDead:
-                raise
-            except Exception as error:
-                # Inside a group of errors, or instead of one that the flow caught: a dead engine is no row's failure.
-                if not self.engine.alive():
-                    raise EngineDead(f"the engine died while row {row['id']} was under way") from error
-                self.progress["failed"] += 1
-                return RowDone(row["id"], [], [call for llm in llms for call in llm.calls], error)
-            self.progress["rows"] += 1
-            self.progress["kept"] += sum(1 for item in items if item.reason is None)
-            # A flow that returns nothing must still leave a trace: rows in = kept + rejected + failed.
-            calls = [call for llm in llms for call in llm.calls]
-            return RowDone(row["id"], items or [Item({}, reason="no_items")], calls, None)
+            return await self.flow(row, llm, self.prompts)
 
     def _llm(self, row: Row, draw: int) -> RowLLM:
         how: dict[str, Any] = {"seed": self.seed, "overlong": self.overlong, "draw": draw}

@@ -149,3 +149,19 @@ def test_released_personas_pass_nearly_all() -> None:
     assert english.num_rows > 4800
     any_rule = functools.reduce(pc.or_, [rule(english, column="persona") for rule in RULES.values()])
     assert pc.mean(any_rule.cast(pa.int8())).as_py() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("I'm sorry, but I cannot write this problem.", True),
+        ("As an AI language model, I have no tools.", True),
+        ("I can't help with that.", True),
+        ("I'm sorry I missed your call: write that to my landlord, and why", False),
+        ("Draft a letter that says I cannot provide the form before Monday", False),
+        ("Here is the log of my kiln; find what cracked the glaze", False),
+        ("Based on the text below, list three risks", False),
+    ],
+)
+def test_a_text_is_declined_only_where_it_opens_with_a_refusal(text: str, said: bool) -> None:
+    assert rejected(persona.declined, text) == [said]

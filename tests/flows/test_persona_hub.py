@@ -4,7 +4,7 @@ import asyncio
 
 import pyarrow as pa
 
-from pipelines.flows.persona_hub import hub, persona_to_persona
+from pipelines.flows.persona_hub import attributes, hub, persona_to_persona
 from pipelines.prompts import PromptSet
 from pipelines.rows import Answer
 
@@ -66,3 +66,11 @@ def test_the_hub_has_one_set_of_columns_wherever_its_personas_are_from():
     assert given.select(["persona", "hop", "parent_id"]).to_pylist() == [
         {"persona": "A nurse", "hop": 0, "parent_id": None}
     ]
+
+
+def test_what_is_drawn_does_not_hang_on_the_order_of_a_table():
+    table = {"region": {"north": 50, "south": 30, "west": 20}}
+    turned = {"region": dict(reversed(table["region"].items()))}
+    drawn = [attributes(table, str(lot)) for lot in range(200)]
+    assert drawn == [attributes(turned, str(lot)) for lot in range(200)]
+    assert {one["region"] for one in drawn} == {"north", "south", "west"}
