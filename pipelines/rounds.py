@@ -222,7 +222,9 @@ def forecast(done: Sequence[Done], asks: Sequence[bool], items: int) -> float | 
     The more rows there are, the fewer are new: a line through the latest shares over the rows kept so far, which never
     rises, and a share of half the latest one at least.
     """
-    points, few, rows = [], [], 0
+    points: list[tuple[float, float]] = []
+    few: list[tuple[float, float]] = []
+    rows = 0
     for one in done:
         if asks[one.round.chain] and one.made:
             # Few items say little of a share; they are looked at only where there are no others.

@@ -43,7 +43,7 @@ class Towards:
         ]
         if whole:
             raise UserError(
-                f"target: stage {whole[0]} of recipe {config['recipe']['name']} looks at all rows of the input at once, "
+                f"target: stage {whole[0]} of recipe {config['recipe']['name']} looks at all rows at once, "
                 "so it cannot go in rounds over some of them; leave target out"
             )
         self.told: dict[str, Any] = {}

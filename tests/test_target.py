@@ -159,5 +159,5 @@ def test_rows_that_are_asked_for_many_samples_are_shards_of_fewer_rows(tmp_path)
 
 def test_a_recipe_that_begins_by_looking_at_all_rows_is_refused(seeds, tmp_path):
     study = ("recipe.levels=[0.8]", "recipe.pairs_per_level=5")
-    with pytest.raises(UserError, match="target: stage pairs of recipe similarity_study looks at all rows"):
+    with pytest.raises(UserError, match="target: stage pairs of recipe similarity_study looks at all rows at once"):
         run(config(seeds, tmp_path / "r", *study, recipe="recipe=similarity_study"))
