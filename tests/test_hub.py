@@ -23,6 +23,16 @@ SIMULATED = (
 PEOPLE = ("recipe=persona_to_persona", "text_column=persona", "recipe.hops=2")
 ROLES = ("baker", "nurse", "pilot", "tailor", "potter", "weaver", "sailor", "teacher", "painter", "farmer")
 
+#: What a file of personas holds that is none: refusals, nothing, addresses, essays, lists.
+BAD = (
+    "I cannot help with that.",
+    "",
+    None,
+    "Write to me@example.com, a nurse",
+    "A teacher " + "who walks along the river and counts the boats " * 50,
+    "1. A nurse who sings\n2. A baker who runs",
+)
+
 pytestmark = pytest.mark.usefixtures("ray_here")
 
 
@@ -30,9 +40,7 @@ pytestmark = pytest.mark.usefixtures("ray_here")
 def personas(tmp_path_factory):
     path = tmp_path_factory.mktemp("input") / "personas.parquet"
     texts = [f"A {role} from street {n} who keeps {n + 3} {role}s' letters" for n in range(8) for role in ROLES]
-    pq.write_table(
-        pa.table({"persona": [*texts, "I cannot help with that.", "", "Write to me@example.com, a nurse"]}), path
-    )
+    pq.write_table(pa.table({"persona": [*texts, *BAD]}), path)
     return path
 
 
@@ -57,8 +65,9 @@ def test_the_result_is_the_given_personas_and_the_new_ones_of_every_hop(finished
     assert {row["hop"] for row in found} == {0, 1, 2}
     assert summary["rows_accepted"] == len(found) == len({row["id"] for row in found})
     assert {"id", "persona", "relation", "hop", "parent_id"} <= set(found[0])
-    assert summary["stages"]["quality"]["items_rejected"] == {"refusal": 1, "contact": 1}
-    assert summary["stages"]["seeds"]["items_rejected"] == {"empty_text": 1}
+    assert summary["stages"]["seeds"]["items_rejected"] == {"empty_text": 2}
+    named = {"refusal": 1, "contact": 1, "too_long": 1, "several": 1}
+    assert summary["stages"]["quality"]["items_rejected"] == named
 
 
 def test_every_chain_of_parents_ends_in_a_given_persona(finished):

@@ -22,6 +22,7 @@ __all__ = [
     "question",
     "refers_back",
     "refusal",
+    "several",
 ]
 
 _VERBS = (
@@ -55,6 +56,12 @@ _META = (
     r"|\b(?:mentioned|described|discussed|provided) in the (?:text|passage|article)\b"
 )
 
+#: Lists: lines with a number or a dash before them, "1. ... 2. ..." in one line, or JSON.
+_SEVERAL = (
+    r"(?:^|\n)[ \t]*(?:\d{1,2}[.)]|[-*•])[ \t]+\S[^\n]*\n\s*(?:\d{1,2}[.)]|[-*•])[ \t]+\S"
+    r"|^\W*1[.)]\s(?s:.*)\s2[.)]\s"
+    r"|^\s*\[\s*[\"'{]"
+)
 #: Words about the person that the text came from: it does not stand alone.
 _BACK = (
     r"\b(?:the|this|that) (?:first|other|above|given|original|previous|aforementioned|described|same) "
@@ -118,6 +125,11 @@ _NOBODY = rf"(?i)\b(?:(?:an?|the) major|{'|'.join(sorted(set(_NOBODY_WORDS)))})\
 def refusal(table: pa.Table, *, column: str) -> pa.BooleanArray:
     """Refusals ("I cannot provide ...", "As an AI ...") and text about the answer ("Here is a persona: ...")."""
     return matches(strings(table, column), f"(?i){_REFUSAL}|{_META}")
+
+
+def several(table: pa.Table, *, column: str) -> pa.BooleanArray:
+    """Lists, where one description is asked for: numbered or dashed lines, or a JSON array."""
+    return matches(strings(table, column), _SEVERAL)
 
 
 def declined(table: pa.Table, *, column: str) -> pa.BooleanArray:

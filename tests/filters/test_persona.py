@@ -20,6 +20,7 @@ Rule = Callable[..., pa.BooleanArray]
 RULES: dict[str, Rule] = {
     "too_short": functools.partial(persona.fewer_words, than=3),
     "too_long": functools.partial(persona.more_words, than=80),
+    "several": persona.several,
     "refusal": persona.refusal,
     "contact": persona.contact,
     "question": persona.question,
@@ -37,6 +38,8 @@ PERSONAS = [
     "The author of a cookbook about de la Cruz family recipes from Oaxaca",
     "Café owner in Zürich who can't stand decaf and asks for €5",
     "A person who cannot swim but works as a ship's cook",
+    "A racing driver with 1. and 2. places in Formula 3 and a 2.5 litre engine",
+    "A nurse - on night shifts - who\nknits for the ward",
 ]
 
 
@@ -55,6 +58,11 @@ def test_no_rule_rejects_a_persona(name: str) -> None:
         ("too_short", "A teacher"),
         ("too_short", "   \t\n "),
         ("too_long", "A teacher who " + "walks " * 80),
+        ("several", "1. A nurse who sings\n2. A baker who runs"),
+        ("several", "- a nurse on night shifts\n\n- a baker of rye"),
+        ("several", "People close to them:\n* a nurse\n* a baker"),
+        ("several", "1) A nurse who sings 2) A baker who runs"),
+        ("several", '["A nurse who sings", "A baker who runs"]'),
         ("refusal", "I'm sorry, but I cannot provide a persona for this text."),
         ("refusal", "I can’t assist with that request."),
         ("refusal", "As an AI language model, I have no opinion on gardeners."),

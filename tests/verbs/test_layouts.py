@@ -2,9 +2,15 @@
 
 import json
 
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
 import pytest
 
+from pipelines.compose import compose
 from pipelines.errors import UserError
+from pipelines.run import run
+from pipelines.verbs.export import export
 from pipelines.verbs.layouts import persona_hub
 
 
@@ -28,3 +34,25 @@ def test_personas_alone_go_to_a_file_of_their_own():
 def test_rows_without_personas_are_refused():
     with pytest.raises(UserError, match="takes rows with a column persona, and these have id, text"):
         persona_hub(["id", "text"])
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_what_is_released_is_input_as_it_is(tmp_path):
+    """Out in the released layout and in again: the same personas, under a column name with a space in it."""
+    personas = [f"A baker of {bread} who sings" for bread in ("rye", "spelt", "wheat", "oat", "corn", "rice")]
+    pq.write_table(pa.table({"persona": personas}), tmp_path / "personas.parquet")
+    how = ["recipe=persona_synthesis", "engine=simulated", "dedup.embedding.enabled=false", "engine.duplicates=0"]
+    given = [f"input={tmp_path / 'personas.parquet'}", "text_column=persona", f"output={tmp_path / 'first'}"]
+    run(compose([*how, "engine.accepted=1", *given]))
+    told = export(str(tmp_path / "first"), format="persona_hub", to=str(tmp_path / "released"))
+    assert [name.rpartition("/")[2] for name in told["files"]] == ["math.jsonl", "export.json"]
+    released = [json.loads(line) for line in (tmp_path / "released" / "math.jsonl").read_text().splitlines()]
+    assert {tuple(one) for one in released} == {("input persona", "synthesized text", "description")}
+    again = [
+        f"input={tmp_path / 'released' / 'math.jsonl'}",
+        "text_column=input persona",
+        f"output={tmp_path / 'second'}",
+    ]
+    run(compose([*how, "engine.accepted=1", *again]))
+    made = pads.dataset(str(tmp_path / "second" / "data"), format="parquet").to_table()
+    assert set(made["persona"].to_pylist()) == {one["input persona"] for one in released} <= set(personas)
