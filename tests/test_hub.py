@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.compose import compose
+from pipelines.dedup.earlier import earlier
 from pipelines.errors import Interrupted
 from pipelines.interrupt import Interrupt
 from pipelines.run import run
@@ -127,6 +128,19 @@ def test_a_run_that_ended_in_the_second_hop_goes_on_there_to_the_same_rows(finis
     assert [[row[c] for c in columns] for row in rows(output)] == [
         [row[c] for c in columns] for row in rows(undisturbed)
     ]
+
+
+def test_another_run_is_held_against_all_hops_by_the_vectors_that_they_made(finished, personas, tmp_path):
+    output, summary = finished
+    knobs = {"text_column": "persona", "encoder": "simulated"}
+    before = earlier(str(output), "another")
+    made = before.vectors(knobs)
+    encoded = {one for table in made.batches(["id"]) for one in table["id"].to_pylist()}
+    assert len(made.each) == 3 and {row["id"] for row in rows(output)} <= encoded
+    assert before.vectors(knobs | {"encoder": "another"}) is None
+    again = start(personas, tmp_path / "again", f"dedup.against={output}")
+    assert again["rows_accepted"] == 0
+    assert again["stages"]["minhash"]["measured"]["against"]["rows"] == summary["rows_accepted"]
 
 
 def test_what_all_hops_kept_is_added_to_a_standing_index(personas, tmp_path):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.errors import UserError
-from pipelines.store.dataset import Dataset, committed, rows_of
+from pipelines.store.dataset import Dataset, Datasets, committed, rows_of
 from pipelines.store.decisions import VECTORS
 from pipelines.store.files import Folder, folder
 from pipelines.store.lease import holder
@@ -29,17 +29,27 @@ class Earlier:
         data = self.place.sub("data")
         return Dataset.of(data, {part: rows_of(data, part) for part in committed(data)})
 
-    def vectors(self, knobs: Mapping[str, Any]) -> Dataset | None:
-        """The vectors that a stage of it made with these knobs; None where none did."""
+    def vectors(self, knobs: Mapping[str, Any]) -> Datasets | None:
+        """The vectors that stages of it made with these knobs, in whichever hop or round; None where none did."""
         stages = read_record(self.place, "config.yaml")["recipe"]["stages"]
+        found: list[Dataset] = []
         for record in stage_records(self.place):
-            node = stages.get(record.name, {}).get("dedup", {})
+            node = _node(stages, record.name).get("dedup", {})
             made = record.folder.sub(VECTORS)
             if all(name in node and node[name] == value for name, value in knobs.items()) and (
                 parts := committed(made)
             ):
-                return Dataset.of(made, dict.fromkeys(parts, 0))
-        return None
+                found.append(Dataset.of(made, dict.fromkeys(parts, 0)))
+        return Datasets(tuple(found)) if found else None
+
+
+def _node(stages: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The settings of a stage that a run calls ``name``: before its own name may stand a round and a block."""
+    *before, own = name.split(".")
+    for one in before:
+        stages = stages.get(one.rstrip("0123456789"), {}).get("stages", stages)
+    node: Mapping[str, Any] = stages.get(own, {})
+    return node
 
 
 def earlier(against: str, run: str) -> Earlier | None:

@@ -2,7 +2,7 @@
 
 The engine runs in this process and is stopped again; nothing is written, and ``output`` is not needed. Rows, ids, seeds
 and prompts are those that ``run`` would have. The stages after the first flow are not run, but for the filters that
-follow it at once: their verdict is shown.
+follow it before any stage that needs all rows: their verdict is shown.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def preview(config: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(
             f"recipe={config['recipe']['name']}: no stage asks a model, so there is nothing to preview; run it"
         )
-    filters = list(takewhile(lambda stage: stage.kind == "filter", stages[flow.number + 1 :]))
+    after = list(takewhile(lambda stage: stage.kind in ("filter", "map"), stages[flow.number + 1 :]))
     seeds = first_seeds(manifest, config["rows"] or ROWS, way_to(stages, flow))
     log.info("asking %s (%s); loading it may take minutes", config["model"]["name"], config["engine"]["kind"])
     with _kept_aside():
@@ -72,8 +72,8 @@ def preview(config: Mapping[str, Any]) -> dict[str, Any]:
         "model": config["model"]["name"],
         "engine": config["engine"]["kind"],
         "stage": flow.name,
-        "filters": [stage.name for stage in filters],
-        "rows": _told(seeds, outcome, filters),
+        "filters": [stage.name for stage in after if stage.kind == "filter"],
+        "rows": _told(seeds, outcome, after),
         "seconds": round(seconds, 3),
         "seconds_to_load": round(seconds_to_load, 3),
     }
@@ -135,9 +135,9 @@ def _all(rows: pa.Table) -> asyncio.Semaphore:
     return asyncio.Semaphore(max(1, rows.num_rows))
 
 
-def _told(seeds: pa.Table, outcome: Outcome, filters: list[Stage]) -> list[dict[str, Any]]:
+def _told(seeds: pa.Table, outcome: Outcome, after: list[Stage]) -> list[dict[str, Any]]:
     """The seeds in order, each with its calls, its items and its error."""
-    _, verdicts = judged(outcome.kept, filters)
+    _, verdicts = judged(outcome.kept, after)
     made = outcome.entry.stage
     rows: dict[str, dict[str, Any]] = {}
     for seed in python_rows(seeds):

@@ -87,9 +87,10 @@ def test_the_first_rows_show_their_prompts_answers_and_items(config, engines, sh
     assert sorted(path.name for path in tmp_path.iterdir()) == ["seeds.parquet"]
 
 
-def test_the_filters_that_follow_have_their_say(config, engines, shown):
+@pytest.mark.parametrize("recipe", ["text_to_persona", "persona_hub"])
+def test_the_filters_that_follow_have_their_say(recipe, config, engines, shown):
     engines.answer = "A nurse"
-    told = preview(config("rows=1"))
+    told = preview(config(f"recipe={recipe}", "rows=1"))
     [item] = told["rows"][0]["items"]
     assert (item["stage"], item["reason"]) == ("quality", "too_short")
     assert "rejected by quality, too_short" in shown(render(told))
