@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -75,8 +75,7 @@ class FlowWork:
     async def _row(self, row: Row) -> RowDone:
         llms = [self._llm(row, draw) for draw in range(self.draw, self.draw + self.draws)]
         try:
-            every = await _all(self._sample(row, llm) for llm in llms)
-            items = [_marked(checked(item, self.columns, self.stage)) for made in every for item in made]
+            items = await _together([self._sample(row, llm) for llm in llms])
         except EngineDead:
             raise
         except Exception as error:
@@ -93,7 +92,8 @@ class FlowWork:
 
     async def _sample(self, row: Row, llm: RowLLM) -> Sequence[Item]:
         async with self.rows_in_flight:
-            return await self.flow(row, llm, self.prompts)
+            made = await self.flow(row, llm, self.prompts)
+        return [_marked(checked(item, self.columns, self.stage)) for item in made]
 
     def _llm(self, row: Row, draw: int) -> RowLLM:
         how: dict[str, Any] = {"seed": self.seed, "overlong": self.overlong, "draw": draw}
@@ -114,7 +114,7 @@ class FlowWork:
                 for answer in call.answers:
                     completion_tokens += answer.completion_tokens
             if row.error is not None:
-                kind = row.error.kind if isinstance(row.error, RowFailed) else type(row.error).__name__
+                kind = _kind(row.error)
                 failures[kind] += 1
                 failed.append(failure(self.stage, row, kind))
                 continue
@@ -211,13 +211,25 @@ def flow_work(
     )
 
 
-async def _all(flows: Iterable[Awaitable[Sequence[Item]]]) -> list[Sequence[Item]]:
-    """What flows return that run at once; the first error, once all have ended."""
-    found = await asyncio.gather(*flows, return_exceptions=True)
+async def _together(samples: Sequence[Awaitable[Sequence[Item]]]) -> list[Item]:
+    """The items of a row's samples, which run at once.
+
+    One of several that breaks is a rejected item by the error's name: it costs the row none of the others. Where all
+    break, the row fails by the first error.
+    """
+    found = await asyncio.gather(*samples, return_exceptions=True)
     errors = [one for one in found if isinstance(one, BaseException)]
-    if errors:
-        raise next((one for one in errors if isinstance(one, EngineDead)), errors[0])
-    return [one for one in found if not isinstance(one, BaseException)]
+    if fatal := [one for one in errors if isinstance(one, EngineDead) or not isinstance(one, Exception)]:
+        raise fatal[0]
+    if len(errors) == len(samples):
+        raise errors[0]
+    each = [[Item({}, None, _kind(one), str(one))] if isinstance(one, BaseException) else one for one in found]
+    return [item for items in each for item in items]
+
+
+def _kind(error: BaseException) -> str:
+    """The name that an error is counted by."""
+    return error.kind if isinstance(error, RowFailed) else type(error).__name__
 
 
 def _marked(item: Item) -> Item:

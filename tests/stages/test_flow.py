@@ -46,7 +46,7 @@ async def echo(row, llm, prompts):
     return [keep(answer, said=answer.text)]
 
 
-def run(flow, texts, engine=None, columns=None):
+def run(flow, texts, engine=None, columns=None, draws=1):
     work = FlowWork(
         stage="say",
         fingerprint="f" * 32,
@@ -63,6 +63,7 @@ def run(flow, texts, engine=None, columns=None):
         overlong="fail",
         keep_calls=True,
         rows_in_flight=asyncio.Semaphore(64),
+        draws=draws,
     )
     table = pa.table({"id": [f"row{i}" for i in range(len(texts))], "text": texts})
     return asyncio.run(work.run(Shard(0, ((0, 0, len(texts)),), len(texts)), table))
@@ -102,6 +103,25 @@ def test_a_row_whose_items_are_all_rejected_or_that_has_none_is_rejected():
 
     entry = run(nothing, ["a", "b"]).entry
     assert (entry.rows_rejected, entry.items_rejected) == (2, {"no_items": 1, "bad": 1})
+
+
+def test_a_sample_that_breaks_costs_its_row_none_of_the_others():
+    seen = {"a": 0, "b": 0}
+
+    def answer(request):
+        text = request.prompt.fields["text"]
+        seen[text] += 1
+        if text == "b" or seen[text] == 2:
+            raise CallFailed("no answer came")
+        return text.upper()
+
+    outcome = run(echo, ["a", "b"], Scripted(answer), draws=3)
+    entry = outcome.entry
+    assert (entry.rows_kept, entry.rows_failed, entry.items_made) == (1, 1, 3)
+    assert (entry.items_rejected, entry.failed) == ({"call_failed": 1}, {"call_failed": 1})
+    assert outcome.sides["rejected"]["detail"].to_pylist() == ["no answer came"]
+    assert outcome.kept["said"].to_pylist() == ["A", "A"]
+    assert entry.balanced() is None
 
 
 def test_an_answer_cut_by_max_tokens_is_never_kept():
