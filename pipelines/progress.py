@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
 
 from rich.console import Console
 
+from pipelines.interrupt import Interrupt
 from pipelines.store.ledger import Entry
 
 #: Seconds between plain lines where stderr is no terminal.
 PLAIN_EVERY_S = 15.0
+#: Seconds between looks at the actors for the live display.
+LOOK_EVERY_S = 1.0
 #: Seconds that the rate and the time left are measured over.
 WINDOW_S = 120.0
 
@@ -82,6 +87,33 @@ class Progress:
             self._before = finished - self._since
         self._finished = max(0, finished - self._before - self._since)
         self._draw(self._line())
+
+    @contextmanager
+    def live(
+        self, counts: Callable[[], Mapping[str, int]], asked: Interrupt, drain: Callable[[], None]
+    ) -> Iterator[None]:
+        """Show ``counts`` again and again, and ``drain`` once the run is ``asked`` to end.
+
+        From a thread: the main one waits for deliveries.
+        """
+        over = Event()
+
+        def look() -> None:
+            drained = False
+            while not over.wait(LOOK_EVERY_S):
+                if asked and not drained:
+                    drain()
+                    drained = True
+                with suppress(OSError):  # a terminal that is gone ends neither the run nor its way to be asked to end
+                    self.show(counts())
+
+        thread = Thread(target=look, name="watch", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def waiting(self, what: str) -> None:
         """Something other than rows is under way."""

@@ -8,17 +8,24 @@ Starting the same command again goes on from what is committed.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import replace
-from threading import Event, Thread
 from typing import Any
 
 from rich.console import Console
 
 from pipelines.dedup.found import Segment
-from pipelines.directory import indexes_held, refuse_place, rounds_in, settle_input, settle_recipe, storage_trouble
+from pipelines.directory import (
+    aims,
+    indexes_held,
+    refuse_place,
+    rounds_in,
+    settle_input,
+    settle_recipe,
+    storage_trouble,
+)
 from pipelines.errors import Damaged, Interrupted, RunStopped, UserError
 from pipelines.failures import FailureLimit
 from pipelines.interrupt import Interrupt, interruptible
@@ -49,9 +56,6 @@ from pipelines.summary import render, summary
 from pipelines.towards import Towards
 
 __all__ = ["render", "run"]
-
-#: Seconds between looks at the actors for the live display.
-LOOK_EVERY_S = 1.0
 
 
 def run(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,7 +196,7 @@ class Night:
         """Have a wave's shards done. Whatever ends the run early lets those under way be finished and committed."""
         begun = time.monotonic()
         end: UserError | RunStopped | None = None
-        with self._watch(pool):
+        with self._progress.live(pool.progress, self._interrupt, pool.drain):
             for delivery in pool.wave(job, wave):
                 found = None
                 if delivery.fault is not None:
@@ -237,10 +241,15 @@ class Night:
         counts = dict(zip(source.parts, source.counts, strict=True))
         nodes = self._hands.nodes(stage.node["dedup"].get("memory_gib")) if stage.kind == "dedup" else None
         where = (target.url, source.folder.url, counts)
-        made = list(self.made.values())
-        kept: list[Kept] = [(made[number][1].url, counts_of(made[number][2])) for number in stage.so_far]
+        before = [list(self.made.values())[number] for number in stage.so_far]
+        kept: list[Kept] = [(place.url, counts_of(entries)) for _, place, entries in before]
         segments = self._before(stage, so_far, kept) if stage.kind == "dedup" else []
-        self._hands.apart(decide_stage, *where, stage, nodes, so_far, segments, kept, meanwhile=self._stop_if_asked)
+        arguments = (*where, stage, nodes, so_far, segments, kept)
+        ledger = json.loads(self._hands.apart(decide_stage, *arguments, meanwhile=self._stop_if_asked))
+        if unmet := ledger["stats"].get("unmet"):
+            if not aims(self._config):
+                raise RunStopped(unmet)
+            self._progress.say(f"{stage.name}: {unmet}")  # a round of few rows; later ones may have what it lacks
 
     def _before(self, stage: Stage, so_far: list[str], every: list[Kept]) -> list[Segment]:
         """The segments of all that the run has kept before a dedup stage; ``so_far`` is a word for each of them."""
@@ -275,25 +284,3 @@ class Night:
     def _stop_if_asked(self) -> None:
         if self._interrupt:
             raise Interrupted("stopped by a signal; run the same command to go on from what is committed")
-
-    @contextmanager
-    def _watch(self, pool: Waves) -> Iterator[None]:
-        """Draw the live display and pass on a request to drain, from a thread: the main one waits for deliveries."""
-        over = Event()
-
-        def look() -> None:
-            drained = False
-            while not over.wait(LOOK_EVERY_S):
-                if self._interrupt and not drained:
-                    pool.drain()
-                    drained = True
-                with suppress(OSError):  # a terminal that is gone ends neither the run nor its way to be asked to end
-                    self._progress.show(pool.progress())
-
-        thread = Thread(target=look, name="watch", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()

@@ -30,11 +30,11 @@ SIMULATED = "Simulated: the texts come from a seeded vocabulary, not from a mode
 
 
 def stats(made: Made) -> dict[str, Any]:
-    """The ledger's totals per stage, and what each dedup measured."""
+    """The ledger's totals per stage, and what each stage that decides measured."""
     result: dict[str, Any] = {}
     for name, (stage, target, entries) in made.items():
         result[name] = asdict(totals(entries.values()))
-        if stage.kind == "dedup" and (decided := decided_already(target)) is not None:
+        if stage.decides and (decided := decided_already(target)) is not None:
             result[name]["measured"] = decided["stats"]
     return {"stages": result}
 

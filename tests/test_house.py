@@ -17,13 +17,13 @@ PACKAGE = ROOT / "pipelines"
 #: From the ground up. A module imports from its own part of the house and from the floors below it.
 FLOORS = (
     {"errors", "rows", "kernels", "buffers"},
-    {"settings", "prompts"},
+    {"settings", "prompts", "interrupt"},
     {"engine", "store"},
     {"flows", "filters"},
     {"dedup"},
     {"selection", "report"},
     {"stages"},
-    {"recipe", "summary", "progress", "interrupt", "failures", "face"},
+    {"recipe", "summary", "progress", "failures", "face"},
     {"publish", "compose", "directory", "rounds"},
     {"towards"},
     {"run"},

@@ -11,7 +11,9 @@ import pytest
 
 from pipelines.compose import compose
 from pipelines.errors import Interrupted, RunStopped, UserError
+from pipelines.flows.persona_hub import attributes
 from pipelines.interrupt import Interrupt
+from pipelines.rows import digest
 from pipelines.run import run
 from pipelines.store.verify import verify
 from pipelines.verbs.doctor import doctor
@@ -19,6 +21,8 @@ from pipelines.verbs.doctor import doctor
 pytestmark = pytest.mark.usefixtures("ray_here")
 
 WANTED = 150
+#: A population, of which few are of one value.
+RARE = {"age": {"rare": 12, "usual": 88}}
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +74,38 @@ def test_a_start_after_it_was_reached_adds_nothing(copy, seeds):
     before = (rows(copy), rounds(copy), (copy / "stats.json").read_bytes())
     run(config(seeds, copy))
     assert (rows(copy), rounds(copy), (copy / "stats.json").read_bytes()) == before
+
+
+@pytest.fixture
+def unlucky(tmp_path):
+    """Texts of which none is asked for a rare value in the first sample, and some are in the second."""
+    path = tmp_path / "texts.parquet"
+    texts = [f"Passage {i} on bees, boats and bridges." for i in range(400)]
+    drawn = {text: [attributes(RARE, digest(text.encode()), draw)["age"] for draw in (0, 1)] for text in texts}
+    usual = [text for text in texts if drawn[text] == ["usual", "usual"]][:10]
+    rare = [text for text in texts if drawn[text] == ["usual", "rare"]][:2]
+    pq.write_table(pa.table({"text": [*usual, *rare]}), path)
+    return path
+
+
+def quotas(unlucky, output, *overrides):
+    table = f"recipe.quotas={json.dumps(RARE).replace(chr(34), '')}"
+    how = (table, "recipe.quota_tolerance=0.1", "engine.accepted=1", "engine.duplicates=0", *overrides)
+    return config(unlucky, output, *how, recipe="recipe=text_to_persona")
+
+
+def test_a_first_round_that_lacks_a_value_adds_none_and_the_next_one_does(unlucky, tmp_path, capsys):
+    told = run(quotas(unlucky, tmp_path / "night", "target.rows=5"))
+    first = told["stages"]["r1.population"]
+    assert (first["items_kept"], first["items_rejected"]) == (0, {"over_quota": 12})
+    assert first["measured"]["unmet"] in " ".join(capsys.readouterr().err.split())
+    assert told["target"]["stopped"] == "rows" and told["rows_accepted"] >= 5
+
+
+def test_weights_that_the_rows_of_a_run_cannot_meet_end_it(unlucky, tmp_path):
+    for _ in range(2):
+        with pytest.raises(RunStopped, match=r"age=rare wants 12.0% and has 0 of 12 rows, 0.0%"):
+            run(quotas(unlucky, tmp_path / "run", "target.rows=null"))
 
 
 def test_a_higher_target_goes_on_from_there(copy, seeds):

@@ -35,7 +35,8 @@ def within(
     """Let the largest set of rows stay whose shares are those of ``quotas``, and turn the others away for ``reason``.
 
     Rows without a value of an attribute (those that were given) stay and do not count. Which of several rows with the
-    same values stay is drawn by lot from their ids.
+    same values stay is drawn by lot from their ids. Where no set of rows fits, and none was kept before, none stays,
+    and ``stats["unmet"]`` says which values are short, and by how much.
 
     Args:
         dataset: rows with ``id`` and a column for each attribute.
@@ -45,8 +46,7 @@ def within(
         kept: what the run has kept before.
 
     Raises:
-        RunStopped: no set of rows fits, and none was kept before; says which values are short, and by how much. Or the
-            integer programme took too long.
+        RunStopped: the integer programme took too long.
     """
     quotas = quotas or {}
     names = list(quotas)
@@ -58,8 +58,8 @@ def within(
     cells, cell_of, sizes = np.unique(values[counted], axis=0, return_inverse=True, return_counts=True)
     room = _room(cells, sizes, earlier, shares, tolerance)
     # Where earlier rows have the shares already, a hop or round of which none fits adds none.
-    if len(counted) and not room.sum() and not len(earlier):
-        raise RunStopped(_short(quotas, shares, values[counted], earlier, tolerance))
+    lacking = len(counted) and not room.sum() and not len(earlier)
+    unmet = {"unmet": _short(quotas, shares, values[counted], tolerance)} if lacking else {}
     order = by_lot(ids)
     place = np.full(len(ids), -1)
     place[counted] = cell_of.ravel()
@@ -76,7 +76,7 @@ def within(
         if len(final)
         else {}
     )
-    return turned_away(ids, np.flatnonzero(~stays), reason, shares=shown)
+    return turned_away(ids, np.flatnonzero(~stays), reason, shares=shown, **unmet)
 
 
 def _room(
@@ -116,18 +116,15 @@ def _short(
     quotas: Mapping[str, Mapping[str, float]],
     shares: Sequence[NDArray[np.float64]],
     values: Values,
-    earlier: Values,
     tolerance: float,
 ) -> str:
-    every = np.concatenate([earlier, values])
     lines = []
     for at, (name, table) in enumerate(quotas.items()):
         for number, (value, share) in enumerate(zip(table, shares[at], strict=True)):
-            rows = int((every[:, at] == number).sum())
-            if rows / len(every) < share - tolerance:
-                lines.append(
-                    f"{name}={value} wants {share:.1%} and has {rows:,} of {len(every):,} rows, {rows / len(every):.1%}"
-                )
+            rows = int((values[:, at] == number).sum())
+            has = rows / len(values)
+            if has < share - tolerance:
+                lines.append(f"{name}={value} wants {share:.1%} and has {rows:,} of {len(values):,} rows, {has:.1%}")
     return (
         "recipe.quotas: no set of the rows fits the weights: "
         + ("; ".join(lines) or "the values of several attributes do not go together")
