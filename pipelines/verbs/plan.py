@@ -188,7 +188,8 @@ def render(result: Mapping[str, Any]) -> Group:
     if scaled := result["forecast"]:
         totals, by = scaled["totals"], scaled["by"]
         lines.append(
-            f"by the pilot: {totals['rows']:,} rows, {totals['completion_tokens']:,} tokens out, {totals['gib']:,.0f} "
+            f"by the pilot: {totals['rows']:,} rows of {counted(scaled['seeds'], 'seed')}, "
+            f"{totals['completion_tokens']:,} tokens out, {totals['gib']:,.0f} "
             f"GiB, {totals['device_hours']:,.1f} device hours, {totals['hours']:,.1f} hours on {by['devices']:,} "
             f"({by['tokens_per_second']:,} tokens a second each)"
         )

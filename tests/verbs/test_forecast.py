@@ -50,6 +50,21 @@ def test_ten_times_the_rows_take_ten_times_as_much(pilot):
         assert ten["totals"][key] == pytest.approx(10 * one["totals"][key], rel=0.01)
 
 
+def test_a_target_tells_how_many_seeds_it_needs(pilot):
+    told = forecast(pilot, "target.rows=1000000000")
+    assert told["totals"]["rows"] >= 10**9
+    one_less = forecast(pilot, f"rows={told['seeds'] - 1}")
+    assert one_less["totals"]["rows"] < 10**9
+
+
+def test_a_target_that_no_number_of_seeds_gives_is_refused(pilot, tmp_path):
+    seeds = pilot[0].parent / "seeds.parquet"
+    how = ("recipe.hops=0", "recipe.stages.quality.filters.too_long.than=0")
+    run(compose([*settings(seeds, *how), f"output={tmp_path / 'nothing'}"]))
+    with pytest.raises(UserError, match=r"target.rows=1,000: .* no number of rows gives so many"):
+        forecast(pilot, f"forecast.pilot={tmp_path / 'nothing'}", "recipe.hops=0", "target.rows=1000")
+
+
 def test_the_index_has_the_bytes_that_are_on_the_disk(pilot):
     told = {one["name"]: one for one in forecast(pilot)["stages"]}
     # What hop 1 was held against: a segment of what the first chain kept, once by words and once by meaning.
