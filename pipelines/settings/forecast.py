@@ -21,4 +21,5 @@ class Forecast:
         "texts a second that a device encodes for dedup; null takes the pilot's", None, ABOVE_ZERO
     )
     devices: int = key("devices that are at work together", 1, at_least(1))
+    nodes: int = key("nodes of the cluster that dedup works on", 1, at_least(1))
     node_gib: float = key("memory of a node for dedup, in GiB", 64.0, ABOVE_ZERO)

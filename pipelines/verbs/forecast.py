@@ -31,8 +31,9 @@ def forecast(config: Mapping[str, Any], stages: Sequence[Stage], rows: int) -> d
     Returns:
         ``seeds``: rows of the input.
         ``stages``: for each ``name``, ``rows``, ``kept``, ``calls``, ``prompt_tokens``, ``completion_tokens``,
-        ``gib`` written, ``device_hours``; of a dedup ``index_gib`` (a segment of what is kept), ``exchange_gib`` (what
-        goes through files between its tasks where one node's memory does not hold it) and ``partitions``.
+        ``gib`` written, ``device_hours``; of a dedup ``index_gib`` (a segment of what is kept), ``partitions`` (shares
+        that each fit a node's memory) and ``exchange_gib`` (what goes through files between its tasks where there are
+        several of them).
         ``totals``: ``rows`` of the result, tokens, ``gib``, ``device_hours`` and ``hours``. ``by``: the speeds.
 
     Raises:
@@ -83,7 +84,7 @@ def _scaled(config: Mapping[str, Any], stages: Sequence[Stage], pilot: Pilot, ro
                 "completion_tokens": round(step.completion_tokens * scale),
                 "gib": kept * step.stored / GIB,
                 "device_hours": step.completion_tokens * scale / max(speed, 1e-9) / 3600,
-                **_deciding(stage, step, taken, kept, known, asked["node_gib"] * GIB, encoding),
+                **_deciding(stage, step, taken, kept, known, asked["nodes"], asked["node_gib"] * GIB, encoding),
             }
         )
         known += kept if stage.output else 0.0
@@ -104,21 +105,20 @@ def _scaled(config: Mapping[str, Any], stages: Sequence[Stage], pilot: Pilot, ro
 
 
 def _deciding(
-    stage: Stage, step: Step, rows: float, kept: float, known: float, memory: float, encoding: float
+    stage: Stage, step: Step, rows: float, kept: float, known: float, nodes: int, memory: float, encoding: float
 ) -> dict[str, Any]:
     """What a dedup takes beside its rows; {} for another stage."""
     if step.footprint is None:
         return {}
-    needed = rows * step.footprint.in_memory
-    found: dict[str, Any] = {
-        "index_gib": kept * step.footprint.in_index / GIB,
-        "partitions": max(1, ceil(needed / (memory * _INPUT))),
+    size, shares = step.footprint.in_index, ceil(rows * step.footprint.in_memory / (memory * _INPUT))
+    found: dict[str, Any] = {"index_gib": kept * size / GIB, "partitions": max(1, shares), "exchange_gib": 0.0}
+    if stage.encodes:  # one process looks through all vectors
+        return found | ({"device_hours": rows / encoding / 3600} if encoding else {})
+    if nodes > 1 or shares > 1:
         # Written as segments once, and read once for buckets and once for the sets of candidates; the segments of what
         # was kept before are read, too.
-        "exchange_gib": (3 * rows + 2 * known) * step.footprint.in_index / GIB if needed > memory * _INPUT else 0.0,
-    }
-    if stage.encodes and encoding:
-        found["device_hours"] = rows / encoding / 3600
+        exchange = (3 * rows + 2 * known) * size / GIB
+        found |= {"partitions": max(nodes, shares), "exchange_gib": exchange}
     return found
 
 

@@ -7,6 +7,7 @@ import pytest
 from pipelines.compose import compose
 from pipelines.errors import UserError
 from pipelines.run import run
+from pipelines.verbs.forecast import notes
 from pipelines.verbs.plan import plan, render
 
 pytestmark = pytest.mark.usefixtures("ray_here")
@@ -93,7 +94,12 @@ def test_speeds_and_devices_make_hours_and_small_nodes_make_partitions(pilot):
     assert generating == pytest.approx(tokens / 1000 / 3600)
     assert told["totals"]["hours"] == pytest.approx(told["totals"]["device_hours"] / 4)
     small = forecast(pilot, "rows=1000000", "forecast.node_gib=0.1")
-    assert all(one["partitions"] > 1 and one["exchange_gib"] > 0 for one in small["stages"] if one["kind"] == "dedup")
+    assert all(one["partitions"] > 1 for one in small["stages"] if one["kind"] == "dedup")
+    assert "embedding: vectors of more rows than a node's memory holds" in " ".join(notes(small))
+    several = forecast(pilot, "rows=1000000", "forecast.nodes=3")
+    assert {one["partitions"] for one in several["stages"] if one["kind"] == "dedup"} == {1, 3}
+    for told in (small, several):  # vectors are looked through by one process
+        assert {one["name"] for one in told["stages"] if one.get("exchange_gib")} == {"minhash", "hop1.minhash"}
 
 
 def test_it_is_shown_with_its_limits(pilot):
