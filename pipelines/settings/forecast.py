@@ -15,7 +15,9 @@ class Forecast:
         "a finished run of the same recipe, whose yields, tokens, bytes and speed are scaled up", None, literal=True
     )
     tokens_per_second: float | None = key(
-        "completion tokens a second that a device generates; null takes the pilot's", None, ABOVE_ZERO
+        "completion tokens a second of a device, the reading of this recipe's prompts included; null takes the pilot's",
+        None,
+        ABOVE_ZERO,
     )
     texts_per_second: float | None = key(
         "texts a second that a device encodes for dedup; null takes the pilot's", None, ABOVE_ZERO
