@@ -11,12 +11,13 @@ import asyncio
 import gc
 import os
 import re
-import socket
 from collections.abc import Sequence
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pipelines import settings
 from pipelines.engine.chat import ChatTokenizer, load
+from pipelines.engine.environment import environment
 from pipelines.engine.llm import Request
 from pipelines.engine.resources import GIB, gpus_per_copy, kv_cache_bytes, memory_problem
 from pipelines.engine.weights import resolve
@@ -46,6 +47,8 @@ class VllmEngine:
         self._chat: ChatTokenizer | None = None
         self._sequences = 0
         self._tokens = 0
+        # vLLM never deletes the sockets that its processes speak over.
+        self._sockets: TemporaryDirectory[str] | None = None
 
     async def start(self) -> None:
         """Load the model; minutes for a large one.
@@ -93,6 +96,10 @@ class VllmEngine:
             await asyncio.to_thread(llm.shutdown, _SHUTDOWN_S)
             del llm
             gc.collect()
+        if self._sockets is not None:
+            os.environ.pop("VLLM_RPC_BASE_PATH", None)
+            self._sockets.cleanup()
+            self._sockets = None
 
     def alive(self) -> bool:
         """Whether requests can be answered."""
@@ -105,7 +112,10 @@ class VllmEngine:
 
     def _load(self) -> None:
         where = resolve(self._model.weights, self._model.revision)
-        _environment(self._settings)
+        environment(self._settings)
+        if "VLLM_RPC_BASE_PATH" not in os.environ:
+            self._sockets = TemporaryDirectory(prefix="nightmill-", ignore_cleanup_errors=True)
+            os.environ["VLLM_RPC_BASE_PATH"] = self._sockets.name
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -182,21 +192,6 @@ class VllmEngine:
             f"vLLM could not load model.weights={model.weights} ({text}); its log above says why. Where memory ran "
             f"out, lower engine.kv_cache_gib={engine.kv_cache_gib} or model.context={model.context}"
         )
-
-
-def _environment(engine: settings.VllmEngine) -> None:
-    """What vLLM reads from the environment, for this process and those it starts."""
-    # Read by engine/orphan.py in vLLM's workers.
-    os.environ["NIGHTMILL_ENGINE_OWNER"] = f"{socket.gethostname()} {os.getpid()}"
-    os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(int(engine.start_timeout_s))
-    os.environ.update(VLLM_NO_USAGE_STATS="1", DO_NOT_TRACK="1")
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-    if engine.device == "cpu":
-        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-        # Ray gives an actor that reserves no CPU one thread, in a variable that looks like the user's.
-        if os.environ.get("OMP_NUM_THREADS", "1") == "1":
-            cpus = len(os.sched_getaffinity(0))
-            os.environ["OMP_NUM_THREADS"] = str(max(1, cpus // max(1, engine.replicas)))
 
 
 def _check_device(engine: settings.VllmEngine) -> None:

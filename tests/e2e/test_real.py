@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,16 +29,23 @@ def nightmill_json(*arguments):
     return done.returncode, json.loads(done.stdout)
 
 
+@pytest.fixture
+def scratch():
+    """A folder for temporary files with a short name: those of sockets have 107 bytes at most."""
+    with tempfile.TemporaryDirectory(prefix="n") as name:
+        yield Path(name)
+
+
 @pytest.mark.skipif(not REAL_SEEDS.exists(), reason="real data is absent: NIGHTMILL_TEST_DATA has no seeds.parquet")
-def test_personas_from_real_texts(nightmill, tmp_path):
+def test_personas_from_real_texts(nightmill, tmp_path, scratch):
     output = tmp_path / "r"
-    run = nightmill(
-        "run", "recipe=text_to_persona", f"input={REAL_SEEDS}", "text_column=text", f"output={output}", "limit=8"
-    )
+    given = (f"input={REAL_SEEDS}", "text_column=text", f"output={output}", "limit=8")
+    run = nightmill("run", "recipe=text_to_persona", *given, env={"TMPDIR": str(scratch)})
     run.wait_until(lambda: (output / "metadata.json").exists(), limit_s=500)
     family = run.family()
     assert run.finish() == 0, run.log.read_text()[-3000:]
     assert not run.left(family)
+    assert {path.name for path in scratch.iterdir() if path.is_socket() or path.name.startswith("nightmill")} == set()
     proof = verify(str(output))
     assert (proof["ok"], proof["complete"]) == (True, True), proof["defects"]
     assert proof["stages"]["personas"]["rows_in"] == 8

@@ -17,7 +17,6 @@ import psutil
 import pytest
 
 from pipelines import settings
-from pipelines.engine import vllm
 from pipelines.engine.llm import Request, Sampling
 from pipelines.engine.vllm import VllmEngine
 from pipelines.errors import CallFailed, PromptTooLong, UserError
@@ -71,17 +70,6 @@ def test_many_long_prompts_at_once_are_answered_by_their_seeds(live: Any, model:
 def test_a_value_that_vllm_refuses_fails_its_row_alone(live: Any) -> None:
     with pytest.raises(CallFailed, match="temperature"):
         live.run(live.engine.generate(ask("x", sampling={"temperature": -1.0})))
-
-
-@pytest.mark.parametrize(("given", "replicas", "threads"), [("1", 1, 8), (None, 2, 4), ("3", 1, 3), ("1", 99, 1)])
-def test_a_cpu_engine_uses_all_cpus_though_ray_says_one(
-    monkeypatch: pytest.MonkeyPatch, given: str | None, replicas: int, threads: int
-) -> None:
-    monkeypatch.setattr(os, "environ", {} if given is None else {"OMP_NUM_THREADS": given})
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    vllm._environment(settings.VllmEngine(replicas=replicas))
-    assert os.environ["OMP_NUM_THREADS"] == str(threads)
-    assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
 
 
 def test_samples_of_one_call_differ_and_come_in_order(live: Any) -> None:
