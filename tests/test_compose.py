@@ -356,5 +356,23 @@ def test_demonstrations_that_lack_something_are_refused_by_number(lines: list[st
     assert says in mistakes("recipe.mode=few_shot", given, base=SYNTHESIS)
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("recipe.variant=spatial", "recipe.variant=spatial: only recipe.task=reasoning heeds it, and this is math"),
+        ("recipe.code=true", "only recipe.task=tool heeds it"),
+        ("recipe.turns=2", "only recipe.task=instruction heeds it"),
+    ],
+)
+def test_a_knob_that_the_task_does_not_heed_is_refused(given: str, says: str) -> None:
+    assert says in mistakes("recipe.task=math", given, base=SYNTHESIS)
+
+
+def test_problems_with_answers_are_of_two_tasks() -> None:
+    base = ["recipe=persona_math", "input=a", "output=b"]
+    assert "recipe.task=npc: must be math or reasoning" in mistakes("recipe.task=npc", base=base)
+    assert compose([*base, "recipe.task=reasoning", "recipe.variant=trick"])["recipe"]["task"] == "reasoning"
+
+
 def test_demonstrations_for_a_mode_that_shows_none_are_refused(tmp_path: Path) -> None:
     assert "recipe.mode=zero_shot shows none" in mistakes(demonstrations_of(tmp_path, '{"text": "a"}'), base=SYNTHESIS)

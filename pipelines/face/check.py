@@ -29,6 +29,10 @@ STAGES = {
 }
 
 
+#: Knobs that only one task heeds, with that task and the value that asks for nothing.
+ONE_TASKS = {"variant": ("reasoning", "plain"), "code": ("tool", False), "turns": ("instruction", 0)}
+
+
 def rule_mistakes(config: DictConfig, at: str = "") -> Iterator[str]:
     """Values that break the rule which their schema states for them."""
     schema = OmegaConf.get_type(config)
@@ -79,6 +83,9 @@ def _between_keys(config: Mapping[str, Any]) -> Iterator[str]:
             f"recipe.agreement={recipe['agreement']}: must be at most recipe.solutions={recipe['solutions']}; no "
             "problem would stay"
         )
+    for name, (task, neutral) in ONE_TASKS.items():
+        if recipe.get(name, neutral) != neutral and recipe["task"] != task:
+            yield f"recipe.{name}={recipe[name]}: only recipe.task={task} heeds it, and this is {recipe['task']}"
     engine = config["engine"]
     if engine["kind"] == "simulated" and engine["accepted"] + engine["duplicates"] > 1:
         yield (

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from pipelines.settings import Recipe
-from pipelines.settings.keys import NOT_EMPTY, SHARE, SHARE_ABOVE_ZERO, at_least, key
+from pipelines.settings.keys import NOT_EMPTY, SHARE, SHARE_ABOVE_ZERO, Rule, at_least, key
 
 
 class Granularity(StrEnum):
@@ -121,6 +121,9 @@ class PersonaSynthesis(Recipe):
 class PersonaMath(PersonaSynthesis):
     """Recipe ``persona_math``: math problems by personas, with answers that several solutions agree on."""
 
+    task: Task = key(
+        "kind of problem: math or reasoning", rule=Rule("math or reasoning", lambda task: task in ("math", "reasoning"))
+    )
     solutions: int = key("solutions sampled of each problem", rule=at_least(1))
     agreement: int = key("solutions that must come to the same answer", rule=at_least(1))
     test_share: float = key("share of the problems that are held out as the test split", rule=SHARE)
