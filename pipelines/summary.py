@@ -77,7 +77,7 @@ def render(result: Mapping[str, Any]) -> Group:
         *([result["target"]["says"]] if result.get("target") else []),
         f"{result['rows_in']:,} rows in, {result['rows_accepted']:,} accepted, {result['seconds']:,} s"
         + (f", {result['tokens_per_second']:,.0f} tokens/s while generating" if result["tokens_per_second"] else ""),
-        *([_diverse(result["diversity"])] if result["diversity"] else []),
+        *([_diverse(result["diversity"])] if result["diversity"] and result["diversity"]["texts"] else []),
         *([SIMULATED] if result["engine"] == "simulated" else []),
         f"rows     {result['data']}",
         f"removed  {result['run']}/removed",
