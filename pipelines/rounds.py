@@ -27,8 +27,8 @@ LEAST = 16
 GROWTH, MOST_DRAWS = 8, 1024
 #: Items made, the latest ones, that saturation is judged by; whole draws without any new row that are enough, too.
 JUDGED, BARREN = 1000, 3
-#: Share of the time left that a round may be forecast to take where the forecast is all that limits it.
-CAUTION = 0.9
+#: Share of the time left that a round may be forecast to take: the nearer the end, the better it is known.
+CAUTION = 0.5
 
 _TIME = re.compile(r"^(\d{1,2}):(\d{2})(?:\s+(\S+))?$")
 
@@ -118,7 +118,7 @@ def following(aim: Aim, done: Sequence[Done], seeds: int, asks: Sequence[bool], 
             continue
         latest = _pooled(known)
         spent_so = [(sum(one.asked for one in latest), sum(getattr(one, each) for one in latest))] if latest else []
-        affordable = _affordable(limit, spent_so, math.isinf(left))
+        affordable = _affordable(limit, spent_so)
         if affordable < min(LEAST, wanted):
             return Stop(reason, f"target.{reason}: no time for another round; {rows:,} rows")
         wanted = min(wanted, affordable)
@@ -148,14 +148,14 @@ def _pooled(known: Sequence[Done]) -> Sequence[Done]:
     return known
 
 
-def _affordable(limit: float, measured: Sequence[tuple[int, float]], alone: bool) -> int:
-    """Rows times samples that the time allows: half of it where nothing else ends the run, so that it is measured."""
+def _affordable(limit: float, measured: Sequence[tuple[int, float]]) -> int:
+    """Rows times samples that a share of the time left allows; PILOT while nothing is measured."""
     if limit <= 0:
         return 0
     if not measured:
         return PILOT
     asked, seconds = measured[-1]
-    return int(limit * (0.5 if alone else CAUTION) * asked / max(seconds, 1e-3))
+    return int(limit * CAUTION * asked / max(seconds, 1e-3))
 
 
 def _draws(place: Place, wanted: int, done: Sequence[Done]) -> int:
