@@ -27,8 +27,9 @@ from pipelines.dedup.vectors.encoded import Encoded, matrix, numbers, places, re
 from pipelines.dedup.vectors.encoder import load, refuse_missing, unload
 from pipelines.dedup.vectors.known import known
 from pipelines.dedup.vectors.matrix import BESIDE, only, with_direction
+from pipelines.dedup.vectors.parts import Kept
 from pipelines.dedup.vectors.search import greedy
-from pipelines.dedup.vectors.segment import ROW, Kept, write
+from pipelines.dedup.vectors.segment import ROW, write
 from pipelines.errors import UserError
 from pipelines.filters.text import strings
 from pipelines.store.files import Folder

@@ -14,6 +14,7 @@ from pipelines.dedup import embeddings
 from pipelines.dedup.index import Index
 from pipelines.dedup.vectors import cells, known, search
 from pipelines.dedup.vectors import segment as vector_segment
+from pipelines.dedup.vectors.parts import parted
 from pipelines.errors import Damaged, UserError
 from pipelines.store.files import folder
 
@@ -257,9 +258,47 @@ def test_with_every_cell_looked_into_a_large_index_is_searched_exactly(large, mo
 
 def test_a_part_of_the_index_is_in_memory_at_a_time(large) -> None:
     _, _, index = large
-    assert [part.rows for part in index.counted] == [2000, 1000, 2000, 1000]
+    assert len(index.counted) == 4 and sum(part.rows for part in index.counted) == 6000
     sizes = [part.stat().st_size for part in Path(index.place.url).rglob("vectors.bin")]
-    assert max(sizes) == vector_segment.PART_BYTES
+    assert max(sizes) <= vector_segment.PART_BYTES
+
+
+def test_parts_without_a_cell_that_is_near_are_read_for_the_sample_alone(large) -> None:
+    before, _, index = large
+    rng = np.random.default_rng(5)
+    near = before[0] + 0.05 * rng.normal(size=(1000, 32))
+    found = known.known((near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32), index.located(), 0.9)
+    size = sum(path.stat().st_size for path in Path(index.place.url).rglob("vectors.bin"))
+    assert size < found.stats["bytes_read"] < 1.8 * size
+    assert found.stats["recall"] >= 0.99 and len(found.rows) > 900
+
+
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sizes=st.lists(st.integers(1, 60), min_size=2, max_size=6), most=st.integers(1, 80))
+def test_every_row_comes_to_one_part_with_the_cell_that_it_is_nearest_to(sizes, most) -> None:
+    vectors = crowd(sum(sizes), 6)
+    ends = np.cumsum(sizes)
+    pieces = [
+        (
+            pa.array([f"é{i}" for i in range(end - size, end)], pa.large_string()),
+            np.arange(end - size, end),
+            vectors[end - size : end],
+        )
+        for size, end in zip(sizes, ends.tolist(), strict=True)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cells, "CELL_ROWS", 10)
+        made = list(parted(iter(pieces), most))
+    ranks = np.concatenate([kept[1] for kept, _, _ in made])
+    assert sorted(ranks.tolist()) == list(range(len(vectors)))
+    middles = np.concatenate([some for _, some, _ in made])
+    first = 0
+    for (ids, mine, values), some, cell in made:
+        assert ids.to_pylist() == [f"é{i}" for i in mine.tolist()]
+        assert np.array_equal(values, vectors[mine])
+        assert (first + cell).tolist() == cells.nearest(values, middles, 1)[:, 0].tolist()
+        assert len(mine) <= most or len(set(cell.tolist())) == 1
+        first += len(some)
 
 
 def test_an_index_can_be_asked_by_several_threads_at_once(large) -> None:

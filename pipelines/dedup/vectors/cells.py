@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ Ints = NDArray[np.int64]
 
 #: Rows up to which everything is compared with everything, and no cells are made.
 EXACT_ROWS = 20_000
-#: Rows of a cell, about; vectors a cell is trained on, and rounds of k-means.
+#: Rows of a cell, about, up to 4,000,000 rows; vectors a cell is trained on, and rounds of k-means.
 CELL_ROWS, TRAINED_ON, ROUNDS = 1000, 64, 8
 #: The most cells that a row looks into.
 MOST_CELLS = 32
@@ -40,18 +41,34 @@ def trained(vectors: Floats) -> Floats:
     Raises:
         UserError: faiss is not installed.
     """
+    return middles_of(vectors[trained_on(len(vectors))], len(vectors))
+
+
+def cells_for(rows: int) -> int:
+    """How many cells so many rows are parted into: of many rows as many as are about as much to look at as a cell."""
+    return max(2, min(rows // CELL_ROWS, int(2 * sqrt(rows))))
+
+
+def trained_on(rows: int) -> Ints:
+    """Which of so many rows cells are trained on: evenly from all, the same in any order of the input."""
+    return np.linspace(0, rows - 1, min(rows, TRAINED_ON * cells_for(rows))).round().astype(np.int64)
+
+
+def middles_of(sample: Floats, rows: int) -> Floats:
+    """The middles of the cells of so many rows, by the ``sample`` of them that ``trained_on`` names.
+
+    Raises:
+        UserError: faiss is not installed.
+    """
     try:
         import faiss
     except ImportError as error:
         raise _not_installed() from error
-    count = max(2, len(vectors) // CELL_ROWS)
-    # Evenly from all rows, which come in keeper order: the same in any order of the input.
-    sample = np.linspace(0, len(vectors) - 1, min(len(vectors), TRAINED_ON * count)).round().astype(np.int64)
     means = faiss.Kmeans(
-        vectors.shape[1], count, niter=ROUNDS, spherical=True, seed=1, min_points_per_centroid=1, verbose=False
+        sample.shape[1], cells_for(rows), niter=ROUNDS, spherical=True, seed=1, min_points_per_centroid=1, verbose=False
     )
     faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
-    means.train(np.ascontiguousarray(vectors[sample]))
+    means.train(np.ascontiguousarray(sample))
     return np.asarray(means.centroids, np.float32)
 
 

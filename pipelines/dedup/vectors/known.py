@@ -1,16 +1,18 @@
-"""Tonight's rows against the vectors that earlier runs kept: one pass over the index, a part of it in memory at a time.
+"""Tonight's rows against the vectors that earlier runs kept: a run after another, a part of it in memory at a time.
 
-Few rows are compared with everything. Beyond that a row looks only into the cells of a part that it is nearest to; how
-many those must be is measured on a sample of tonight's rows, and what was missed on another.
+Few rows are compared with everything. Beyond that a row looks only into the cells of a run that it is nearest to, and
+only parts with such cells are read for it; how many those must be is measured on a sample of tonight's rows against all
+of the run, and what was missed on another.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from pipelines.dedup.found import Segment
 from pipelines.dedup.vectors.cells import EXACT_ROWS, MOST_CELLS, SAMPLED, WANTED, by_cell, nearest
 from pipelines.dedup.vectors.search import AGAINST, BLOCK, first_close
-from pipelines.dedup.vectors.segment import Part, ids_of, read
+from pipelines.dedup.vectors.segment import Part, ids_of, read, read_cells
 from pipelines.errors import UserError
 from pipelines.store.files import folder
 
@@ -67,17 +69,22 @@ def known(vectors: Floats, segments: Sequence[Segment], threshold: float) -> Kno
     # With so few rows, the samples are as many.
     exact = len(vectors) * rows <= EXACT_ROWS**2 or len(vectors) <= 2 * SAMPLED
     measured = None if exact else _Measured(len(vectors))
-    bytes_read, run, asked = 0, "", np.arange(len(vectors))
+    bytes_read = 0
     # Ray gives a process that reserves one CPU one thread.
     with threadpool_limits(len(os.sched_getaffinity(0))):
-        for number, part in enumerate(_parts(segments)):
-            if run != (its := segments[number][0].rpartition("/")[0]):
-                # The rows of an earlier run come first: what one of them repeats is decided.
-                run, asked = its, np.flatnonzero(found.part < 0)
-            bytes_read += part.size
-            if len(part.vectors) and len(asked):
-                _refuse_width(segments[number][0], part, vectors)
-                _look(vectors, asked, number, part, threshold, found, measured)
+        for _, numbers in groupby(range(len(segments)), lambda number: segments[number][0].rpartition("/")[0]):
+            # The rows of an earlier run come first: what one of them repeats is decided.
+            asked = np.flatnonzero(found.part < 0)
+            run = _Run({number: segments[number] for number in numbers if segments[number][1]}, vectors)
+            if len(asked) and run.segments:
+                if measured is None:
+                    for part in run.parts(run.segments):
+                        _look(vectors, [(cell, asked) for cell in range(len(part.ends))], part, threshold, found)
+                else:
+                    wanted = run.wanted(asked, measured.enough(run, threshold, found))
+                    for part in run.parts(wanted):
+                        _look(vectors, wanted[part.number], part, threshold, found)
+            bytes_read += run.bytes_read
     gone = np.flatnonzero(found.part >= 0)
     ids, keepers, more = _ids(segments, found.part[gone], found.place[gone])
     stats = {
@@ -87,6 +94,64 @@ def known(vectors: Floats, segments: Sequence[Segment], threshold: float) -> Kno
         **({"search": "exact", "recall": 1.0} if measured is None else measured.stats(found)),
     }
     return Known(gone, keepers, found.cosine[gone], ids, stats)
+
+
+class _Run:
+    """What one run kept: its parts, by the numbers of their segments, as tonight's ``vectors`` look into them."""
+
+    def __init__(self, segments: Mapping[int, Segment], vectors: Floats) -> None:
+        self.segments, self.vectors = segments, vectors
+        self.bytes_read = 0
+        self._only: Part | None = None
+
+    def parts(self, numbers: Collection[int]) -> Iterator[Part]:
+        """Some of the parts in order; one is read while another is looked through. The only one of a run is kept."""
+        if self._only is not None:
+            yield self._only
+            return
+        with ThreadPoolExecutor(1) as pool:
+            ahead = deque[Future[Part]]()
+            for number in (*numbers, None):
+                if number is not None:
+                    ahead.append(pool.submit(self._read, number))
+                if len(ahead) > 1 or (ahead and number is None):
+                    part = ahead.popleft().result()
+                    self._only = part if len(self.segments) == 1 else None
+                    yield part
+
+    def wanted(self, asked: Ints, cells: int) -> dict[int, list[tuple[int, Ints]]]:
+        """For each part, the cells of it that some of tonight's rows look into, with these rows, ascending.
+
+        A row looks into the ``cells`` cells of the run that it is nearest to.
+        """
+        middles, ends = self.middles()
+        order = [nearest(some, middles, cells) for some in _blocks(self.vectors, asked)]
+        found: dict[int, list[tuple[int, Ints]]] = {}
+        for cell, rows in by_cell(asked, np.concatenate(order)):
+            at = int(np.searchsorted(ends, cell, "right"))
+            first = int(ends[at - 1]) if at else 0
+            found.setdefault(list(self.segments)[at], []).append((cell - first, rows))
+        return found
+
+    def middles(self) -> tuple[Floats, Ints]:
+        """The middles of the cells of all parts, and where each part's end."""
+        if self._only is not None:
+            return self._only.middles, np.array([len(self._only.middles)])
+        each = [read_cells(folder(url), seal) for url, _, seal in self.segments.values()]
+        self.bytes_read += sum(size for _, size in each)
+        return np.concatenate([middles for middles, _ in each]), np.cumsum([len(middles) for middles, _ in each])
+
+    def _read(self, number: int) -> Part:
+        url, _, seal = self.segments[number]
+        part = read(number, folder(url), seal)
+        self.bytes_read += part.size
+        theirs, ours = part.vectors.shape[1], self.vectors.shape[1]
+        if theirs != ours:
+            raise UserError(
+                f"dedup.against: {url} holds vectors of {theirs} numbers, and "
+                f"dedup.embedding.encoder gives {ours}; set the encoder as it was, or start another index"
+            )
+        return part
 
 
 class _Measured:
@@ -101,19 +166,24 @@ class _Measured:
         self._rows = 0
         self._most = 0
 
-    def look(self, vectors: Floats, part: Part, threshold: float, found: _Found) -> int:
-        """Compare the samples with a whole part; how many cells of it a row must look into."""
-        sample = self._chosen_by[found.part[self._chosen_by] < 0]
-        near = _close_cells(vectors[sample], part, threshold)
-        order = nearest(vectors[sample], part.middles, MOST_CELLS) if len(sample) else np.zeros((0, 1), np.int32)
-        at = np.take_along_axis(near, order, axis=1)
-        self._seen_at += np.bincount(at.argmax(axis=1)[at.any(axis=1)], minlength=MOST_CELLS)
-        self._rows += int(near.any(axis=1).sum())
+    def enough(self, run: _Run, threshold: float, found: _Found) -> int:
+        """Compare the samples with all that a run kept; how many cells of it a row must look into."""
+        sample = run.vectors[self._chosen_by[found.part[self._chosen_by] < 0]]
         waiting = np.flatnonzero(found.part[self._checked] < 0)
-        self._close[waiting] |= _close_cells(vectors[self._checked[waiting]], part, threshold).any(axis=1)
+        checked = run.vectors[self._checked[waiting]]
+        close = [np.zeros((len(sample), 0), bool)]
+        for part in run.parts(run.segments):
+            close.append(_close_cells(sample, part, threshold))
+            self._close[waiting] |= _close_cells(checked, part, threshold).any(axis=1)
+        middles, _ = run.middles()
+        if len(sample):
+            near = np.concatenate(close, axis=1)
+            at = np.take_along_axis(near, nearest(sample, middles, MOST_CELLS), axis=1)
+            self._seen_at += np.bincount(at.argmax(axis=1)[at.any(axis=1)], minlength=MOST_CELLS)
+            self._rows += int(near.any(axis=1).sum())
         enough = np.flatnonzero(np.cumsum(self._seen_at) >= WANTED * self._rows)
         cells = 4 if not self._rows else int(enough[0]) + 1 if len(enough) else MOST_CELLS
-        cells = min(cells, len(part.middles))
+        cells = min(cells, len(middles))
         self._most = max(self._most, cells)
         return cells
 
@@ -122,36 +192,15 @@ class _Measured:
         gone = found.part[self._checked] >= 0
         close = int((self._close | gone).sum())
         return {
-            "search": f"k-means, up to {self._most} cells of a part looked into",
+            "search": f"k-means, up to {self._most} cells of a run looked into",
             "recall": round(int(gone.sum()) / close, 5) if close else 1.0,
             "recall_rows": close,
         }
 
 
-def _parts(segments: Sequence[Segment]) -> Iterator[Part]:
-    """The parts in order; one is read while another is looked through."""
-    with ThreadPoolExecutor(1) as pool:
-        reading = [pool.submit(read, folder(url), seal) for url, _, seal in segments[:1]]
-        for following in (*segments[1:], None):
-            part = reading.pop().result() if reading else None
-            if following is not None:
-                reading.append(pool.submit(read, folder(following[0]), following[2]))
-            if part is not None:
-                yield part
-
-
-def _look(
-    vectors: Floats, asked: Ints, number: int, part: Part, threshold: float, found: _Found, measured: _Measured | None
-) -> None:
-    """Compare rows with a part; note for each the first that is too close, unless one of a lower rank is noted."""
-    cells = len(part.middles) if measured is None else measured.look(vectors, part, threshold, found)
+def _look(vectors: Floats, wanted: Sequence[tuple[int, Ints]], part: Part, threshold: float, found: _Found) -> None:
+    """Compare rows with cells of a part; note for each the first that is too close, unless a lower rank is noted."""
     bounds = list(pairwise((0, *part.ends)))
-    if cells == len(part.middles):
-        wanted: Sequence[tuple[int, Ints]] = [(cell, asked) for cell in range(cells)]
-    else:
-        wanted = by_cell(
-            asked, np.concatenate([nearest(some, part.middles, cells) for some in _blocks(vectors, asked)])
-        )
     for cell, rows in wanted:
         begin, end = bounds[cell]
         for first in range(0, len(rows), BLOCK):
@@ -165,7 +214,7 @@ def _look(
                 noted, rank = some[hit], part.ranks[place]
                 lower = (found.part[noted] < 0) | (rank < found.rank[noted])
                 noted = noted[lower]
-                found.part[noted], found.place[noted] = number, place[lower]
+                found.part[noted], found.place[noted] = part.number, place[lower]
                 found.rank[noted], found.cosine[noted] = rank[lower], cosine[hit[lower]]
                 some, mine = some[at < 0], mine[at < 0]
 
@@ -197,12 +246,3 @@ def _ids(segments: Sequence[Segment], parts: Ints, places: Ints) -> tuple[pa.Arr
         ids += some
         size += more
     return pa.array(ids, pa.string()), where, size
-
-
-def _refuse_width(where: str, part: Part, vectors: Floats) -> None:
-    theirs, ours = part.vectors.shape[1], vectors.shape[1]
-    if theirs != ours:
-        raise UserError(
-            f"dedup.against: {where} holds vectors of {theirs} numbers, and "
-            f"dedup.embedding.encoder gives {ours}; set the encoder as it was, or start another index"
-        )

@@ -1,6 +1,7 @@
 """A segment of the standing index for embeddings: the vectors of the rows that one run kept, cut into parts.
 
-Their order is by cell (k-means, in parts of more than EXACT_ROWS rows) and, within a cell, by id. A part of n rows:
+Their order is by cell (k-means, of more than EXACT_ROWS rows) and, within a cell, by id. The parts of one run share its
+cells, each has some whole ones. A part of n rows:
 
 - ``vectors.bin``: n x dimensions x 4 bytes, float32. Read whole, a part at a time.
 - ``ranks.bin``: for each row how many rows of the run come before it by id (n x 4 bytes). ``cells.bin``: the cells'
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 
 from pipelines.dedup.vectors.cells import EXACT_ROWS, nearest, trained
 from pipelines.dedup.vectors.matrix import with_direction
+from pipelines.dedup.vectors.parts import Kept, parted
 from pipelines.errors import Damaged
 from pipelines.store.commit import checksum
 from pipelines.store.dataset import named
@@ -30,8 +33,6 @@ from pipelines.store.record import parsed, record
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-#: Ids of some rows, how many rows of the run come before each by id, and their vectors.
-Kept = tuple[pa.Array, Ints, Floats]
 
 #: Bytes of the vectors of a part, about: what is held at once of an index of any size, twice.
 PART_BYTES = 128 << 20
@@ -41,8 +42,12 @@ ROW = np.dtype([("id", "<u8"), ("id_size", "<u4"), ("print", "<u8")])
 
 @dataclass(frozen=True)
 class Part:
-    """A part as it was read: cell c has the rows ``ends[c - 1]`` to ``ends[c]``, those of a lower rank first."""
+    """A part as it was read: cell c has the rows ``ends[c - 1]`` to ``ends[c]``, those of a lower rank first.
 
+    ``number`` is its caller's, ``size`` the bytes that were read.
+    """
+
+    number: int
     vectors: Floats
     ranks: Ints
     middles: Floats
@@ -52,14 +57,20 @@ class Part:
 
 def write(place: Folder, kept: Iterable[Kept]) -> list[tuple[str, int, str]]:
     """Write a segment; the name, rows and seal of each part. One part without rows where there are none."""
+    pieces = _cut(kept)
+    first = next(pieces, (pa.array([], pa.large_string()), *_NOTHING))
+    if (second := next(pieces, None)) is None:
+        every = iter([(first, *_one_part(first[2]))])
+    else:
+        every = parted(chain((first, second), pieces), len(first[0]))
     parts: list[tuple[str, int, str]] = []
-    for ids, ranks, vectors in _cut(kept):
+    for (ids, ranks, vectors), middles, cells in every:
         name = f"part-{len(parts):04d}"
-        parts.append((name, len(ids), _write(place.sub(name), ids, ranks, vectors)))
-    return parts or [("part-0000", 0, _write(place.sub("part-0000"), pa.array([], pa.large_string()), *_NOTHING))]
+        parts.append((name, len(ids), _write(place.sub(name), ids, ranks, vectors, middles, cells)))
+    return parts
 
 
-def read(inside: Folder, seal: str) -> Part:
+def read(number: int, inside: Folder, seal: str) -> Part:
     """All of a part but its ids.
 
     Raises:
@@ -70,12 +81,27 @@ def read(inside: Folder, seal: str) -> Part:
     files = {name: _read(inside, name, head["checksums"][name]) for name in head["checksums"]}
     width = head["dimensions"]
     return Part(
+        number,
         np.frombuffer(files["vectors.bin"], "<f4").reshape(head["rows"], width),
         np.frombuffer(files["ranks.bin"], "<u4").astype(np.int64),
         np.frombuffer(files["cells.bin"], "<f4").reshape(-1, width) if width else np.zeros((0, 0), np.float32),
         tuple(np.cumsum(head["cells"]).tolist()),
         len(raw) + sum(map(len, files.values())),
     )
+
+
+def read_cells(inside: Folder, seal: str) -> tuple[Floats, int]:
+    """The middles of a part's cells, and how many bytes were read for them.
+
+    Raises:
+        Damaged: a file of it is missing, or not as it was written.
+    """
+    raw = _read(inside, "head.json", seal)
+    head = parsed(f"{inside.url}/head.json", raw)
+    content = _read(inside, "cells.bin", head["checksums"]["cells.bin"])
+    width = head["dimensions"]
+    middles = np.frombuffer(content, "<f4").reshape(-1, width) if width else np.zeros((0, 0), np.float32)
+    return middles, len(raw) + len(content)
 
 
 def ids_of(inside: Folder, rows: Ints) -> tuple[list[str], int]:
@@ -138,12 +164,18 @@ def _joined(held: Sequence[Kept]) -> Kept:
     return pa.concat_arrays(ids), np.concatenate(ranks), np.concatenate(vectors)
 
 
-def _write(place: Folder, ids: pa.Array, ranks: Ints, vectors: Floats) -> str:
+def _one_part(vectors: Floats) -> tuple[Floats, NDArray[np.int32]]:
+    """The middles of the cells of rows that are one part, and the cell of each."""
+    middles = trained(vectors) if len(vectors) > EXACT_ROWS else vectors[:1]
+    return middles, nearest(vectors, middles, 1)[:, 0] if len(vectors) else np.zeros(0, np.int32)
+
+
+def _write(
+    place: Folder, ids: pa.Array, ranks: Ints, vectors: Floats, middles: Floats, cells: NDArray[np.int32]
+) -> str:
     """The files of a part; whole before any version names it. Returns the seal."""
     from pipelines.kernels import text_hashes
 
-    middles = trained(vectors) if len(vectors) > EXACT_ROWS else vectors[:1]
-    cells = nearest(vectors, middles, 1)[:, 0] if len(vectors) else np.zeros(0, np.int32)
     order = np.lexsort((ranks, cells))
     texts = [id_.encode() for id_ in ids.take(pa.array(order)).to_pylist()]
     sizes = np.array([len(text) for text in texts], np.int64)
