@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from itertools import takewhile
 from typing import Any
 
@@ -88,12 +89,27 @@ def rounds_in(place: Folder, config: Mapping[str, Any], manifest_fingerprint: st
     return rounds[: sum(stage.output for stage in same)]
 
 
+def deadline_in(place: Folder, asked: str | None) -> datetime | None:
+    """The time that a run's earlier starts took ``target.deadline`` for, where they were ``asked`` for the same."""
+    try:
+        recorded = read_record(place, "stages.json").get("deadline")
+    except FileNotFoundError:
+        return None
+    return datetime.fromisoformat(recorded["at"]) if recorded and recorded["asked"] == asked else None
+
+
 def settle_recipe(
-    place: Folder, config: Mapping[str, Any], stages: list[Stage], lease: Lease, rounds: Sequence[Round] = ()
+    place: Folder,
+    config: Mapping[str, Any],
+    stages: list[Stage],
+    lease: Lease,
+    rounds: Sequence[Round] = (),
+    deadline: datetime | None = None,
 ) -> None:
     """Record the recipe's stages; refuse another recipe, and unless ``redo=changed``, to leave anything made behind.
 
-    ``rounds`` are those that a run towards a target has decided on.
+    ``rounds`` are those that a run towards a target has decided on, ``deadline`` is what it takes
+    ``target.deadline`` for: a time of day is that of the first start, not of each.
     """
     _check_recipe(place, config, stages)
     lease.check()
@@ -111,6 +127,7 @@ def settle_recipe(
             "run": run,
             "stages": recorded(stages),
             "rounds": [asdict(one) for one in rounds],
+            "deadline": {"asked": config["target"]["deadline"], "at": deadline.isoformat()} if deadline else None,
         },
     )
 

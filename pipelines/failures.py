@@ -39,6 +39,13 @@ class FailureLimit:
             self._failed -= settled
             self._kinds.subtract(entry.settled)
 
+    def join(self, entries: Iterable[Entry]) -> None:
+        """Count the shards of another stage, too: the same step in an earlier round."""
+        other = FailureLimit(self._limit, entries)
+        self._rows += other._rows
+        self._failed += other._failed
+        self._kinds.update(other._kinds)
+
     def exceeded(self) -> RunStopped | None:
         """The end of the run, if too many of the rows so far failed; None otherwise."""
         if self._rows < MIN_ROWS_JUDGED or self._failed <= self._limit * self._rows:

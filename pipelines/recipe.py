@@ -34,6 +34,7 @@ class Round:
         source: number of the round whose new rows it takes, counted from 1; 0 are the seeds.
         take: which of them (first, how many; None: all).
         draw: which sample of the same prompts is asked for, and ``draws``: how many of them.
+        devices: those that the engine's copies held when it was decided.
     """
 
     chain: int
@@ -41,6 +42,7 @@ class Round:
     take: tuple[int, int] | None = None
     draw: int = 0
     draws: int = 1
+    devices: int = 1
 
 
 def stages_of(

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -35,11 +36,11 @@ _TIME = re.compile(r"^(\d{1,2}):(\d{2})(?:\s+(\S+))?$")
 
 @dataclass(frozen=True)
 class Aim:
-    """A target: rows of the result, a time, seconds of generation; and new rows of 1,000 made that are worth it."""
+    """A target: rows of the result, a time, seconds of devices; and new rows of 1,000 made that are worth it."""
 
     rows: int | None
     deadline: datetime | None
-    engine_seconds: float | None
+    device_seconds: float | None
     least_new: float
 
 
@@ -50,8 +51,10 @@ class Done:
     Attributes:
         number: counted from 1.
         new: rows that it added to the result.
-        made: items made by its flows, good or bad; 0 for a round that asks no model.
-        seconds: from its start to its end; engine_seconds: those in which flows were at work.
+        made: items that its rows were made into, good or bad; 0 for a round that asks no model.
+        seconds: from its start to its end; device_seconds: those in which flows were at work, times devices.
+        failed: rows that a model was asked for in vain.
+        lost: items rejected, by reason.
     """
 
     round: Round
@@ -59,7 +62,9 @@ class Done:
     made: int
     new: int
     seconds: float
-    engine_seconds: float
+    device_seconds: float
+    failed: int = 0
+    lost: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def asked(self) -> int:
@@ -95,7 +100,7 @@ def following(aim: Aim, done: Sequence[Done], seeds: int, asks: Sequence[bool], 
         now: the time, with a zone.
     """
     rows = sum(one.new for one in done)
-    spent = sum(one.engine_seconds for one in done)
+    spent = sum(one.device_seconds for one in done)
     if aim.rows is not None and rows >= aim.rows:
         return Stop("rows", f"target.rows={aim.rows:,} is reached: {rows:,} rows")
     place = next_place(done, seeds, asks)
@@ -112,7 +117,7 @@ def following(aim: Aim, done: Sequence[Done], seeds: int, asks: Sequence[bool], 
     wanted = _wanted(place, known, left)
     for limit, reason, each in (
         (None if aim.deadline is None else (aim.deadline - now).total_seconds(), "deadline", "seconds"),
-        (None if aim.engine_seconds is None else aim.engine_seconds - spent, "gpu_hours", "engine_seconds"),
+        (None if aim.device_seconds is None else aim.device_seconds - spent, "gpu_hours", "device_seconds"),
     ):
         if limit is None:
             continue
@@ -120,7 +125,8 @@ def following(aim: Aim, done: Sequence[Done], seeds: int, asks: Sequence[bool], 
         spent_so = [(sum(one.asked for one in latest), sum(getattr(one, each) for one in latest))] if latest else []
         affordable = _affordable(limit, spent_so)
         if affordable < min(LEAST, wanted):
-            return Stop(reason, f"target.{reason}: no time for another round; {rows:,} rows")
+            until = f" before {aim.deadline:%Y-%m-%d %H:%M %Z}" if aim.deadline and reason == "deadline" else ""
+            return Stop(reason, f"target.{reason}: no time for another round{until}; {rows:,} rows")
         wanted = min(wanted, affordable)
     take = min(place.rows, wanted)
     return Round(place.chain, place.source, (place.first, take), place.draw, _draws(place, wanted, done))
@@ -197,22 +203,28 @@ def _sources(done: Sequence[Done], chain: int, draw: int, seeds: int, asks: Sequ
 
 def saturated(done: Sequence[Done], asks: Sequence[bool], least_new: float, draw: int | None = None) -> str:
     """Why no more rows are to be expected; empty while they are. ``draw`` is the sample that is being asked for."""
-    made = new = rounds = 0
+    made = new = 0
+    lost = Counter[str]()
     for one in reversed(done):
         if not asks[one.round.chain]:
             continue
-        made, new, rounds = made + one.made, new + one.new, rounds + 1
+        made, new = made + one.made, new + one.new
+        lost.update(one.lost)
         if made >= JUDGED:
             break
-    draws = {one.round.draw for one in done if asks[one.round.chain] and one.round.draw != draw}
-    barren = [draw for draw in sorted(draws)[-BARREN:] if not any(one.new for one in done if one.round.draw == draw)]
+    # A draw that failed for the most part says nothing of what is new; max_failed ends a run in which all do.
+    asked = [one for one in done if asks[one.round.chain] and one.round.draw != draw and one.made > one.failed]
+    latest = sorted({one.round.draw for one in asked})[-BARREN:]
+    barren = [draw for draw in latest if not any(one.new for one in done if one.round.draw == draw)]
+    why = ", ".join(f"{reason} {count:,}" for reason, count in lost.most_common(3))
+    others = f" (the others: {why})" if why else ""
     if made >= JUDGED and 1000 * new < least_new * made:
         return (
-            f"saturated: {new:,} of the latest {made:,} items were new, fewer than target.least_new={least_new:g} of "
-            "1,000; give more or other input, or lower target.least_new"
+            f"saturated: {new:,} of the latest {made:,} items were new{others}, fewer than "
+            f"target.least_new={least_new:g} of 1,000; give more or other input, or lower target.least_new"
         )
     if len(barren) == BARREN:
-        return f"saturated: {BARREN} samples of every row brought no new row; give more or other input"
+        return f"saturated: {BARREN} samples of every row brought no new row{others}; give more or other input"
     return ""
 
 

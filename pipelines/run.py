@@ -19,6 +19,7 @@ from rich.console import Console
 from pipelines.dedup.found import Segment
 from pipelines.directory import (
     aims,
+    deadline_in,
     indexes_held,
     refuse_place,
     rounds_in,
@@ -52,7 +53,7 @@ from pipelines.store.lease import Lease, acquire
 from pipelines.store.ledger import Entry, counts_of, entries_of, totals, write_cache
 from pipelines.store.manifest import Manifest
 from pipelines.store.survey import state_of
-from pipelines.summary import render, summary
+from pipelines.summary import block_of, render, step_of, summary
 from pipelines.towards import Towards
 
 __all__ = ["render", "run"]
@@ -78,11 +79,12 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
         with interruptible(progress.say) as interrupt, hands_of(config, progress.say) as hands:
             manifest = settle_input(place, config)
             rounds = rounds_in(place, config, manifest.fingerprint)
-            towards = None if rounds is None else Towards(config, manifest.fingerprint, rounds)
+            deadline = deadline_in(place, config["target"]["deadline"])
+            towards = None if rounds is None else Towards(config, manifest.fingerprint, rounds, deadline)
             stages = stages_of(config, manifest.fingerprint, rounds)
             once = stages_of(config, manifest.fingerprint)
             refuse_unready(once, manifest.rows)
-            settle_recipe(place, config, stages, lease, rounds or ())
+            settle_recipe(place, config, stages, lease, rounds or (), towards.deadline if towards else None)
             night = Night(config, place, hands, lease, progress, interrupt)
             with indexes_held(once):
                 night.seeds(stages[0], manifest)
@@ -161,7 +163,7 @@ class Night:
         if strange := sorted(set(entries) - {shard.index for shard in plan.shards}):
             raise Damaged(f"{target.url}/{part_name(strange[0])} is not in the stage's plan; take it away")
         # A start that retries them gives failed rows another chance; any other counts them from the beginning.
-        limit = FailureLimit(self._config["max_failed"], () if retrying else entries.values())
+        limit = FailureLimit(self._config["max_failed"]) if retrying else self._failures(stage, entries)
         limit.check()
         left = pending(plan, entries)
         if left:
@@ -178,10 +180,10 @@ class Night:
                 write_cache(self._place, target, entries)
                 self._stop_if_asked()
         self._finished(stage, target, entries)
-        done = self.made[stage.name][2].values()
+        done = self.made[stage.name][2]
         if retried:
-            self._progress.say(f"{stage.name}: of {retried:,} rows {totals(done).rows_failed:,} failed again")
-        FailureLimit(self._config["max_failed"], done).check()
+            self._progress.say(f"{stage.name}: of {retried:,} rows {totals(done.values()).rows_failed:,} failed again")
+        self._failures(stage, done).check()
 
     def remember(self) -> None:
         """Add what the run kept to the standing indexes that it was checked against."""
@@ -191,6 +193,14 @@ class Night:
         for stage, target, _ in stages:
             if stage.index:
                 self._hands.apart(remember_stage, stage, target.url, kept, state, self._vectors(stage))
+
+    def _failures(self, stage: Stage, entries: Mapping[int, Entry]) -> FailureLimit:
+        """Those of a stage, and of the same step in earlier rounds: a round alone may have too few rows to judge by."""
+        limit = FailureLimit(self._config["max_failed"], entries.values())
+        for name, (_, _, earlier) in self.made.items():
+            if name != stage.name and step_of(name) == step_of(stage.name):
+                limit.join(earlier.values())
+        return limit
 
     def _wave(self, pool: Waves, job: Job, wave: Any, entries: dict[int, Entry], limit: FailureLimit) -> None:
         """Have a wave's shards done. Whatever ends the run early lets those under way be finished and committed."""
@@ -240,11 +250,12 @@ class Night:
         self._progress.waiting(f"{stage.name}: comparing {source.rows:,} rows")
         counts = dict(zip(source.parts, source.counts, strict=True))
         nodes = self._hands.nodes(stage.node["dedup"].get("memory_gib")) if stage.kind == "dedup" else None
-        where = (target.url, source.folder.url, counts)
         before = [list(self.made.values())[number] for number in stage.so_far]
         kept: list[Kept] = [(place.url, counts_of(entries)) for _, place, entries in before]
         segments = self._before(stage, so_far, kept) if stage.kind == "dedup" else []
-        arguments = (*where, stage, nodes, so_far, segments, kept)
+        block = block_of(stage.name)
+        alike = [one for one, (made, *_) in zip(kept, before, strict=True) if block_of(made.name) == block]
+        arguments = (target.url, source.folder.url, counts, stage, nodes, so_far, segments, kept, alike)
         ledger = json.loads(self._hands.apart(decide_stage, *arguments, meanwhile=self._stop_if_asked))
         if unmet := ledger["stats"].get("unmet"):
             if not aims(self._config):

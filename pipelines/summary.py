@@ -114,6 +114,11 @@ def step_of(name: str) -> str:
     return _ROUND.sub("", name)
 
 
+def block_of(name: str) -> str:
+    """The repetition of a block that a stage is in, such as ``hop2``; empty for a stage outside any."""
+    return step_of(name).rpartition(".")[0]
+
+
 def by_step(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """The totals of stages with those of several rounds (``r3.personas``) added up under one name."""
     found: dict[str, dict[str, Any]] = {}

@@ -6,8 +6,11 @@ and took is read from the shards' ledger entries.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 from pipelines.directory import settle_recipe
@@ -19,29 +22,28 @@ from pipelines.stages.stage import Stage, chains
 from pipelines.store.files import Folder
 from pipelines.store.lease import Lease
 from pipelines.store.ledger import Entry
+from pipelines.store.survey import DECIDING
 from pipelines.summary import Made, counted
 
 
 class Towards:
     """The rounds of one start; ``told`` is what they came to, once there are no more."""
 
-    def __init__(self, config: Mapping[str, Any], fingerprint: str, rounds: Sequence[Round]) -> None:
-        """``fingerprint`` is the manifest's, ``rounds`` are those that earlier starts decided on.
+    def __init__(
+        self, config: Mapping[str, Any], fingerprint: str, rounds: Sequence[Round], deadline: datetime | None = None
+    ) -> None:
+        """``fingerprint`` is the manifest's; ``rounds`` and ``deadline`` are those that earlier starts decided on.
 
         Raises:
             UserError: the deadline is no time, the recipe asks no model, or begins with a stage that needs all rows.
         """
-        self._deadline = deadline_of(config["target"]["deadline"], _now(), begun=bool(rounds))
+        self.deadline = deadline or deadline_of(config["target"]["deadline"], _now(), begun=bool(rounds))
         self._config, self._fingerprint, self._begun = config, fingerprint, rounds
         self._chains = chains(config["recipe"])
         self._asks = [any("flow" in node for node in chain.values()) for chain in self._chains]
         if not any(self._asks):
             raise UserError(f"target: recipe {config['recipe']['name']} asks no model, so no round makes more rows")
-        each = [Round(chain, 0, (0, 1)) for chain in range(len(self._chains))]
-        whole = [
-            stage.name.partition(".")[2] for stage in stages_of(config, fingerprint, each) if _decides_first(stage)
-        ]
-        if whole:
+        if whole := [name for chain in self._chains for name in _decide_before_asking(chain)]:
             raise UserError(
                 f"target: stage {whole[0]} of recipe {config['recipe']['name']} looks at all rows at once, "
                 "so it cannot go in rounds over some of them; leave target out"
@@ -57,8 +59,7 @@ class Towards:
         """
         target = self._config["target"]
         hours = target["gpu_hours"]
-        engine_seconds = None if hours is None else hours * 3600 / devices
-        aim = Aim(target["rows"], self._deadline, engine_seconds, target["least_new"])
+        aim = Aim(target["rows"], self.deadline, None if hours is None else hours * 3600, target["least_new"])
         seeds = _kept(made["seeds"][2].values())
         rounds = list(self._begun)
         stages = stages_of(self._config, self._fingerprint, rounds)
@@ -76,10 +77,10 @@ class Towards:
                 self.told = {"rounds": self._told(done), "stopped": found.reason, "says": found.says}
                 say(found.says)
                 return
-            rounds.append(found)
+            rounds.append(replace(found, devices=devices))
             lease.check()
             stages = stages_of(self._config, self._fingerprint, rounds)
-            settle_recipe(place, self._config, stages, lease, rounds)
+            settle_recipe(place, self._config, stages, lease, rounds, self.deadline)
 
     def _told(self, done: Sequence[Done]) -> list[dict[str, Any]]:
         rows, told = 0, []
@@ -96,7 +97,7 @@ class Towards:
                     "new_per_1000": round(1000 * one.new / one.made, 1) if one.made else None,
                     "forecast_per_1000": _rounded(forecast(done[:number], self._asks, one.made)) if one.made else None,
                     "seconds": round(one.seconds, 1),
-                    "engine_seconds": round(one.engine_seconds, 1),
+                    "device_seconds": round(one.device_seconds, 1),
                 }
             )
         return told
@@ -118,23 +119,39 @@ def _done(rounds: Sequence[Round], stages: Sequence[Stage], made: Made) -> list[
     ends = [number for number, stage in enumerate(stages) if stage.output]
     for round_, first, last in zip(rounds, [0, *ends], ends, strict=False):
         mine = [made[stage.name] for stage in stages[first + 1 : last + 1]]
-        flows = [entry for stage, _, entries in mine if stage.kind == "flow" for entry in entries.values()]
+        flows = [list(entries.values()) for stage, _, entries in mine if stage.kind == "flow"]
+        asked = [entry for one in flows for entry in one]
+        # What the round's own rows are asked first; other flows go on with what that made, or with the recipe's rows.
+        makes = next((list(entries.values()) for stage, _, entries in mine if _of_the_round(stage, mine)), [])
         every = [entry for _, _, entries in mine for entry in entries.values()]
         found.append(
             Done(
                 round_,
                 len(found) + 1,
-                made=sum(entry.items_made for entry in flows),
+                made=sum(entry.items_made for entry in makes),
                 new=_kept(mine[-1][2].values()),
+                failed=sum(entry.rows_failed for entry in makes),
+                lost=sum((Counter(entry.items_rejected) for entry in every), Counter()),
                 seconds=_span(every),
-                engine_seconds=busy_seconds(flows),
+                device_seconds=busy_seconds(asked) * round_.devices,
             )
         )
     return found
 
 
-def _decides_first(stage: Stage) -> bool:
-    return stage.take is not None and stage.decides
+def _of_the_round(stage: Stage, mine: Sequence[tuple[Stage, Any, Any]]) -> bool:
+    """Whether a flow's rows come from those that its round takes, and not from some that stand in the recipe."""
+    numbers = {one.number: one for one, _, _ in mine}
+    source = stage
+    while source.take is None and source.source in numbers:
+        source = numbers[source.source]
+    return stage.kind == "flow" and source.kind != "rows"
+
+
+def _decide_before_asking(chain: Mapping[str, Any]) -> list[str]:
+    """Stages of a chain that asks a model which choose among rows that have not been asked yet."""
+    before = list(takewhile(lambda one: "flow" not in one[1], chain.items()))
+    return [name for name, node in before if any(kind in node for kind in DECIDING)] if len(before) < len(chain) else []
 
 
 def _now() -> datetime:
@@ -153,6 +170,8 @@ def _times(entries: Sequence[Entry]) -> list[tuple[float, float]]:
 def _span(entries: Sequence[Entry]) -> float:
     """Seconds from the first shard's start to the last one's end, without pauses longer than all the work."""
     times = _times(entries)
+    if not times:
+        return 0.0
     whole = max(end for _, end in times) - times[0][0]
     return min(whole, 2 * busy_seconds(entries) + 60)
 

@@ -368,6 +368,21 @@ def test_a_knob_that_the_task_does_not_heed_is_refused(given: str, says: str) ->
     assert says in mistakes("recipe.task=math", given, base=SYNTHESIS)
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (
+            "recipe.stages.synthesis.from=seed",
+            "recipe.stages.synthesis.from=seed: no stage before it; did you mean seeds",
+        ),
+        ("recipe.stages.synthesis.uses.demonstrations=[show]", "uses.demonstrations=show: no stage before it"),
+        ("recipe.stages.synthesis.from=quality", "from=quality: no stage before it"),
+    ],
+)
+def test_a_name_of_no_stage_before_is_refused(given: str, says: str) -> None:
+    assert says in mistakes(given, base=SYNTHESIS)
+
+
 def test_problems_with_answers_are_of_two_tasks() -> None:
     base = ["recipe=persona_math", "input=a", "output=b"]
     assert "recipe.task=npc: must be math or reasoning" in mistakes("recipe.task=npc", base=base)

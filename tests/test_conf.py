@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -13,6 +14,8 @@ from pipelines import settings
 from pipelines.compose import compose
 from pipelines.face.groups import GROUPS, conf_dir, options
 from pipelines.prompts import PromptSet
+from pipelines.recipe import stages_of
+from pipelines.verbs.sample import first_flow, judged, way_to
 
 #: What an option cannot know.
 GIVEN = {"endpoint": ["engine.base_url=http://localhost:8000/v1"]}
@@ -94,3 +97,18 @@ def test_a_text_stands_between_delimiters_in_the_prompt() -> None:
     for template, more in {"persona": {}, "personas": {"count": 3}}.items():
         rendered = prompts.render(template, text=text, relation="read", granularity="fine", **more)
         assert f'"""\n{text}\n"""' in rendered.messages[-1][1]
+
+
+@pytest.mark.parametrize("recipe", ["persona_synthesis", "persona_math", "similarity_study"])
+def test_what_is_no_persona_is_turned_away_by_name_before_a_model_is_asked(recipe: str) -> None:
+    stages = stages_of(compose([f"recipe={recipe}", "input=a", "output=b", "text_column=persona"]), "f")
+    bad = {
+        "refusal": "I cannot help with that.",
+        "contact": "Write to me@example.com, a nurse",
+        "too_long": "A teacher " + "who walks along the river and counts the boats " * 50,
+        "several": "1. A nurse who sings\n2. A baker who runs",
+    }
+    table = pa.table({"id": ["sound", *bad], "persona": ["A baker of rye who sings", *bad.values()]})
+    passed, told = judged(table, way_to(stages, first_flow(stages)))
+    assert passed["id"].to_pylist() == ["sound"]
+    assert told == {reason: ("personas", reason) for reason in bad}

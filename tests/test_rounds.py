@@ -123,7 +123,7 @@ def test_gpu_hours_bound_the_time_of_generation():
     aim = Aim(None, None, 1000.0, 0.0)
     done, stop, _ = night(aim, 10**6, [True], lambda asked: asked, lambda items, kept: items)
     assert stop.reason == "gpu_hours"
-    assert 800 <= sum(one.engine_seconds for one in done) <= 1000
+    assert 800 <= sum(one.device_seconds for one in done) <= 1000
 
 
 def test_a_falling_share_of_new_rows_is_forecast_on_rounds_that_were_held_out():
@@ -180,18 +180,41 @@ def test_what_is_no_time_to_come_is_refused_with_the_fix(text, says):
 
 def test_a_round_of_the_few_rows_that_were_left_over_says_little_of_the_next():
     """120 rows brought half as many, the last 4 none: the next round is as the 120 would have it."""
-    first = Done(Round(0, 0, (0, 120)), 1, made=120, new=60, seconds=1.2, engine_seconds=1.2)
-    last = Done(Round(0, 0, (120, 4)), 2, made=4, new=0, seconds=1.2, engine_seconds=1.2)
+    first = Done(Round(0, 0, (0, 120)), 1, made=120, new=60, seconds=1.2, device_seconds=1.2)
+    last = Done(Round(0, 0, (120, 4)), 2, made=4, new=0, seconds=1.2, device_seconds=1.2)
     found = following(rows(110), [first, last], 124, [True], START)
     assert found.draw == 1 and 90 <= found.take[1] * found.draws <= 124
     assert forecast([first, last], [True], 100) == pytest.approx(500)
+
+
+def test_rounds_that_failed_say_nothing_of_what_is_new():
+    """Three samples whose calls all broke: the run goes on to max_failed, and is not called saturated."""
+    broken = [Done(Round(0, 0, (0, 60), draw), draw + 1, 0, 0, 1.0, 1.0, failed=60) for draw in range(3)]
+    assert not isinstance(following(rows(200), broken, 60, [True], START), Stop)
+
+
+def test_a_saturated_run_says_what_became_of_the_others():
+    lost = {"over_max_new_per_hop": 900, "duplicate": 98}
+    done = [Done(Round(0, 0, (0, 1000)), 1, 1000, 2, 1.0, 1.0, lost=lost)]
+    says = following(rows(200), done, 1000, [True], START).says
+    assert "2 of the latest 1,000 items were new (the others: over_max_new_per_hop 900, duplicate 98)" in says
+
+
+def test_the_budget_counts_devices_as_they_were():
+    """An hour on 8 devices and half an hour on 4 leave nothing of 10 hours; no round is affordable."""
+    aim = Aim(None, None, 10 * 3600, 0.0)
+    done = [
+        Done(Round(0, 0, (0, 1000), devices=8), 1, 1000, 900, 3600.0, 8 * 3600.0),
+        Done(Round(0, 0, (1000, 500), devices=4), 2, 500, 450, 1800.0, 4 * 1800.0),
+    ]
+    assert following(aim, done, 9000, [True], START).reason == "gpu_hours"
 
 
 def test_samples_that_brought_nothing_count_once_they_are_through():
     """Three samples without a new row end a run, and the third counts when all of its rows were asked."""
 
     def barren(draw, take):
-        return Done(Round(0, 0, take, draw), 2, made=50, new=0, seconds=1.0, engine_seconds=1.0)
+        return Done(Round(0, 0, take, draw), 2, made=50, new=0, seconds=1.0, device_seconds=1.0)
 
     begun = [barren(0, (0, 50)), barren(0, (50, 50)), barren(1, (0, 100)), barren(2, (0, 10))]
     assert not isinstance(following(rows(10), begun, 100, [True], START), Stop)

@@ -176,8 +176,39 @@ def test_an_input_that_is_used_up_ends_the_run_by_its_rule(seeds, tmp_path):
 def test_time_for_not_one_round_is_said(seeds, tmp_path, monkeypatch):
     clock = iter([datetime(2026, 1, 1, 6, 59, tzinfo=UTC), datetime(2026, 1, 1, 7, 1, tzinfo=UTC)])
     monkeypatch.setattr("pipelines.towards._now", lambda: next(clock))
-    with pytest.raises(RunStopped, match=r"target\.deadline: no time for another round; 0 rows; not one round"):
+    with pytest.raises(
+        RunStopped, match=r"target\.deadline: no time for another round before 2026-01-01 07:00 UTC; 0 rows"
+    ):
         run(config(seeds, tmp_path / "r", "target.deadline=07:00 UTC"))
+
+
+def test_a_time_of_day_is_that_of_the_first_start(copy, seeds, monkeypatch):
+    at = datetime(2026, 1, 1, 6, 59, 59, tzinfo=UTC)
+    monkeypatch.setattr("pipelines.towards._now", lambda: at)
+    begun = len(rounds(copy))
+    more = ("target.rows=100000", "target.deadline=07:00 UTC")
+    assert run(config(seeds, copy, *more))["target"]["stopped"] == "deadline"
+    at = datetime(2026, 1, 1, 7, 20, tzinfo=UTC)
+    assert run(config(seeds, copy, *more))["target"]["stopped"] == "deadline"
+    assert len(rounds(copy)) == begun
+    at = datetime(2026, 1, 1, 7, 20, 30, tzinfo=UTC)
+    with pytest.raises(Interrupted):  # another time is a later one, and goes on
+        monkeypatch.setattr(Interrupt, "__bool__", lambda self: len(rounds(copy)) > begun)
+        run(config(seeds, copy, "target.rows=100000", "target.deadline=09:00 UTC"))
+
+
+def test_calls_that_all_break_end_a_run_by_max_failed(tmp_path):
+    path = tmp_path / "few.parquet"
+    pq.write_table(pa.table({"text": [f"Passage {i} on bees and boats." for i in range(60)]}), path)
+    with pytest.raises(RunStopped, match=r"max_failed=0.5: 100 of 100 rows failed \(100%\), most often by call_failed"):
+        run(config(path, tmp_path / "r", "engine.errors=1.0"))
+
+
+def test_the_cap_of_a_hop_holds_over_all_rounds(seeds, tmp_path):
+    told = run(config(seeds, tmp_path / "r", "recipe.max_new_per_hop=12", "target.rows=100000", "target.least_new=200"))
+    hops = [row[2] for row in rows(tmp_path / "r")]
+    assert (hops.count(1), hops.count(2)) == (12, 12)
+    assert told["target"]["stopped"] == "saturated" and "over_max_new_per_hop" in told["target"]["says"]
 
 
 def test_rows_that_are_asked_for_many_samples_are_shards_of_fewer_rows(tmp_path):

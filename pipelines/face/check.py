@@ -58,6 +58,7 @@ def mistakes(config: Mapping[str, Any]) -> Iterator[str]:
     recipe = config["recipe"]
     if recipe is None:
         return
+    yield from _reference_mistakes("recipe.stages", recipe["stages"])
     for name, node in recipe["stages"].items():
         if isinstance(node, Mapping) and "repeat" in node:
             yield from _block_mistakes(f"recipe.stages.{name}", node, config["prompt"])
@@ -100,8 +101,25 @@ def _block_mistakes(at: str, node: Mapping[str, Any], prompt: Mapping[str, Any])
         return
     if type(node["repeat"]) is not int or node["repeat"] < 0:
         yield f"{at}.repeat={node['repeat']!r}: must be a whole number, 0 or more"
+    yield from _reference_mistakes(f"{at}.stages", node["stages"])
     for name, inner in node["stages"].items():
         yield from _stage_mistakes(f"{at}.stages.{name}", name, inner, prompt)
+
+
+def _reference_mistakes(at: str, stages: Mapping[str, Any]) -> Iterator[str]:
+    """Names in ``from`` and ``uses`` that are those of no stage before."""
+    before = ["seeds"]
+    for name, node in stages.items():
+        if isinstance(node, Mapping):
+            uses = node.get("uses") or {}
+            asked = {"from": node["from"]} if "from" in node else {}
+            asked |= {f"uses.{argument}": names for argument, names in uses.items()}
+            for key, names in asked.items():
+                for one in [names] if isinstance(names, str) else names:
+                    if one not in before:
+                        near = did_you_mean(nearest(str(one), before), f"stages before it are {', '.join(before)}")
+                        yield f"{at}.{name}.{key}={one}: no stage before it; {near}"
+        before.append(name)
 
 
 def _stage_mistakes(at: str, name: str, node: Any, prompt: Mapping[str, Any]) -> Iterator[str]:

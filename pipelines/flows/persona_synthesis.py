@@ -13,6 +13,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jsonschema import Draft202012Validator
+
 from pipelines.engine.llm import LLM
 from pipelines.flows.persona_hub import tidy
 from pipelines.prompts import Message, PromptSet
@@ -20,12 +22,19 @@ from pipelines.rows import Answer, Item, Row, keep, reject
 
 #: Keys of a tool's interface, in the order of the released file (papers.md 1.6).
 TOOL_KEYS = ("name", "description", "function_name", "input_args", "return", "depend")
-_TOOL_SCHEMA: Mapping[str, Any] = {
-    "type": "object",
-    "properties": {key: {"type": "string", "minLength": 1, "maxLength": 400} for key in TOOL_KEYS},
-    "required": list(TOOL_KEYS),
-    "additionalProperties": False,
-}
+
+
+def _tool_schema(**more: int) -> Mapping[str, Any]:
+    return {
+        "type": "object",
+        "properties": {key: {"type": "string", "minLength": 1, **more} for key in TOOL_KEYS},
+        "required": list(TOOL_KEYS),
+        "additionalProperties": False,
+    }
+
+
+#: What a model is held to, so that it comes to an end; and what an interface must be, from wherever it came.
+_ASKED, _TOOLS = _tool_schema(maxLength=400), Draft202012Validator(_tool_schema())
 
 
 def demonstrations(*, task: str, given: Sequence[Mapping[str, Any]] | None, table: Mapping[str, Any]) -> list[Row]:
@@ -81,7 +90,8 @@ async def synthesize(
         turns: for an instruction, user turns of a simulated conversation that begins with it.
         demonstrations: rows of ``text`` and ``persona``.
 
-    Rejects: ``unparsable`` (nothing after the label; no JSON object), ``missing_keys`` (of a tool's interface).
+    Rejects: ``unparsable`` (nothing after the label; no JSON object), ``missing_keys`` and ``off_schema`` (of a tool's
+    interface), ``cut_by_max_tokens`` (code, or a turn of a conversation).
     """
     persona = row[text_column]
     shown = [{**one, "persona": one["persona"] if mode == "persona_few_shot" else None} for one in demonstrations]
@@ -95,7 +105,7 @@ async def synthesize(
         "shown": shown,
     }
     prompt = prompts.render("synthesis", trim="persona", **fields)
-    answer = await llm.chat(prompt, schema=_TOOL_SCHEMA if task == "tool" else None)
+    answer = await llm.chat(prompt, schema=_ASKED if task == "tool" else None)
     known = {"persona": persona, "task": task, "mode": mode}
     if task == "tool":
         return [await _tool(answer, llm, prompts, code, known)]
@@ -105,8 +115,9 @@ async def synthesize(
     made = {**known, "text": text, "labelled": labelled, "code": None, "messages": None}
     if task == "instruction" and turns and not answer.cut:
         conversation = await _conversation(llm, prompts, persona, text, turns)
-        if conversation is None:
-            return [reject("unparsable", answer, detail="a turn of the conversation is empty", **known)]
+        if isinstance(conversation, Answer):
+            reason = "cut_by_max_tokens" if conversation.cut else "unparsable"
+            return [reject(reason, conversation, detail="a turn of the conversation", text=text, **known)]
         made["messages"] = json.dumps([{"role": role, "content": said} for role, said in conversation])
     return [keep(answer, **made)]
 
@@ -117,6 +128,9 @@ async def _tool(answer: Answer, llm: LLM, prompts: PromptSet, code: bool, known:
         return reject("cut_by_max_tokens" if answer.cut else "unparsable", answer, detail="no JSON object", **known)
     if missing := [key for key in TOOL_KEYS if key not in interface]:
         return reject("missing_keys", answer, detail=", ".join(missing), **known)
+    # A model in this process is held to the schema; a server may not heed it.
+    if wrong := next(_TOOLS.iter_errors(interface), None):
+        return reject("off_schema", answer, detail=f"{wrong.json_path}: {wrong.message}", **known)
     text, written = json.dumps(interface, ensure_ascii=False), None
     if code:
         coded = await llm.chat(prompts.render("tool_code", trim="interface", interface=text))
@@ -126,8 +140,8 @@ async def _tool(answer: Answer, llm: LLM, prompts: PromptSet, code: bool, known:
     return keep(answer, **known, text=text, labelled=True, code=written, messages=None)
 
 
-async def _conversation(llm: LLM, prompts: PromptSet, persona: str, opening: str, turns: int) -> list[Message] | None:
-    """``turns`` turns of the persona, each answered; None where one is empty or cut."""
+async def _conversation(llm: LLM, prompts: PromptSet, persona: str, opening: str, turns: int) -> list[Message] | Answer:
+    """``turns`` turns of the persona, each answered; the answer that is empty or cut, where one is."""
     history: list[Message] = []
     said = opening
     for turn in range(turns):
@@ -136,10 +150,10 @@ async def _conversation(llm: LLM, prompts: PromptSet, persona: str, opening: str
             asked = await llm.chat(prompts.render("follow_up", trim="spoken", persona=persona, spoken=spoken))
             said = tidy(asked.text)
             if not said or asked.cut:
-                return None
+                return asked
         reply = await llm.chat(prompts.render("turn", trim="said", history=tuple(history), said=said))
         if not reply.text.strip() or reply.cut:
-            return None
+            return reply
         history += [("user", said), ("assistant", reply.text.strip())]
     return history
 

@@ -28,18 +28,23 @@ def diversity_of(kept: Sequence[tuple[str, Mapping[int, int]]], column: str, vec
     """
     parts = [(folder(url), part) for url, counts in kept for part, rows in counts.items() if rows]
     made = [(place, part) for place in map(folder, vectors) for part in committed(place)]
-    if not made:
+    table = _vectors(_spread(made), parts) if made and parts else None
+    if table is None or not table.num_rows:  # none were made, or of rows that a later flow turned into others
         texts = _texts(_spread(parts), column, None)
         some = evenly(len(texts), SAMPLE)
         return {"column": column, **diversity(texts.take(pa.array(some)).to_pylist(), None)}
-    everyone = pa.concat_arrays([_ids(place, part) for place, part in parts]) if parts else pa.array([], pa.string())
-    table = pa.concat_tables([read_part(place, part, ["id", "vector"]) for place, part in _spread(made)])
-    table = table.filter(pc.and_(pc.is_in(table["id"], value_set=everyone), pc.is_valid(table["vector"])))
     table = table.take(pa.array(evenly(table.num_rows, SAMPLE)))
     ids = table["id"].combine_chunks()
     texts = _texts(parts, column, ids)
     values = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return {"column": column, **diversity(texts.to_pylist(), values.reshape(len(ids), -1) if len(ids) else None)}
+    return {"column": column, **diversity(texts.to_pylist(), values.reshape(len(ids), -1))}
+
+
+def _vectors(made: Sequence[tuple[Folder, int]], parts: Sequence[tuple[Folder, int]]) -> pa.Table:
+    """Ids and vectors in some parts of vectors, of the rows that are in ``parts``."""
+    everyone = pa.concat_arrays([_ids(place, part) for place, part in parts])
+    table = pa.concat_tables([read_part(place, part, ["id", "vector"]) for place, part in made])
+    return table.filter(pc.and_(pc.is_in(table["id"], value_set=everyone), pc.is_valid(table["vector"])))
 
 
 def _spread(parts: Sequence[tuple[Folder, int]]) -> list[tuple[Folder, int]]:

@@ -138,11 +138,12 @@ def decide_stage(
     so_far: Sequence[str] = (),
     before: Sequence[Segment] = (),
     kept: Sequence[Kept] = (),
+    alike: Sequence[Kept] = (),
 ) -> str:
     """Make and publish the decisions of an all-row stage; runs in a process of its own. Returns the phase ledger.
 
-    ``so_far`` is a word for each dataset that the run has kept before, ``kept`` are these, and ``before`` the segments
-    of all of them.
+    ``so_far`` is a word for each dataset that the run has kept before, ``kept`` are these, ``before`` the segments of
+    all of them, and ``alike`` are those that the same stages kept in earlier rounds.
     What memory does not hold goes through ``spill/``, which is deleted once the decisions are there.
     """
     target = folder(target_url)
@@ -154,8 +155,9 @@ def decide_stage(
         spill = target.sub(SPILL)
         decide = bind(stage.node[stage.kind])
         vectors = encoded_in(vectors_in(target, stage))
-        earlier = [Dataset.of(folder(url), dict(counts)) for url, counts in kept]
-        offered = {"spill": spill.url, "workers": workers, "before": before, "kept": earlier, **vectors}
+        earlier, rounds = ([Dataset.of(folder(url), dict(counts)) for url, counts in some] for some in (kept, alike))
+        more = {"before": before, "kept": earlier, "alike": rounds}
+        offered = {"spill": spill.url, "workers": workers, **more, **vectors}
         known = inspect.signature(decide).parameters
         found = decide(source, **{name: value for name, value in offered.items() if name in known})
         ledger = write_decisions(target, source, plan.shards, found.blocks, found.stats, so_far)

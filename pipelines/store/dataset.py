@@ -216,8 +216,10 @@ def read_shard(source: Folder, shard: Shard, columns: Sequence[str] | None = Non
 def taken(parts: Iterable[tuple[int, int]], take: tuple[int, int] | None) -> list[tuple[int, int, int]]:
     """Of parts, given as (part, rows), the slices with the rows that ``take`` (first, how many) names; None names all.
 
-    Parts without any such row are left out, unless all are taken.
+    Parts without any such row are left out, unless all are taken. Where no part has one (a source that was decided
+    again may have fewer than it had), the first stands for the empty dataset.
     """
+    parts = list(parts)
     first, last = (take[0], sum(take)) if take else (0, None)
     slices: list[tuple[int, int, int]] = []
     before = 0
@@ -226,7 +228,7 @@ def taken(parts: Iterable[tuple[int, int]], take: tuple[int, int] | None) -> lis
         if start < stop or take is None:
             slices.append((part, start, stop))
         before += rows
-    return slices
+    return slices or [(part, 0, 0) for part, _ in parts[:1]]
 
 
 def slice_parts(parts: Iterable[tuple[int, int, int]], shard_rows: int, number: int) -> list[Shard]:

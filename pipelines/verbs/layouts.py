@@ -31,11 +31,12 @@ def persona_hub(columns: Collection[str]) -> Layout:
     """
     if {"persona", "task", "text"} <= set(columns):
         return _synthesis
-    if {"persona", "text", "solution"} <= set(columns):
-        return lambda row: _synthesis({**row, "task": "math"})
-    if "persona" in columns:
+    if "persona" in columns and "text" not in columns:
         return lambda row: ("persona", {"persona": row["persona"]})
-    raise UserError(f"--format persona_hub: takes rows with a column persona, and these have {', '.join(columns)}")
+    raise UserError(
+        "--format persona_hub: takes personas (a column persona), or what they wrote (persona, task, text); these have "
+        + ", ".join(columns)
+    )
 
 
 def _synthesis(row: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -25,7 +25,11 @@ class Scripted:
 def solved(*texts, row="a", **more):
     knobs = {"agreement": 2, "test_share": 0.0, "agreement_in_train": True, **more}
     flow = solve(
-        {"id": row, "persona": "A baker", "text": "How many?"}, Scripted(*texts), PROMPTS, solutions=len(texts), **knobs
+        {"id": row, "persona": "A baker", "task": "math", "text": "How many?"},
+        Scripted(*texts),
+        PROMPTS,
+        solutions=len(texts),
+        **knobs,
     )
     [item] = asyncio.run(flow)
     return item
@@ -36,6 +40,14 @@ def test_two_of_three_that_agree_are_enough():
     assert (item.reason, item.columns["answer"], item.columns["votes"]) == (None, "42", 2)
     assert item.columns["solution"] == "Well.\nAnswer: 42"
     assert item.answer.text == "Well.\nAnswer: 42"
+
+
+def test_units_tell_answers_apart_and_may_be_left_out():
+    item = solved("Answer: 5", "Answer: 5 hours", "Answer: 6")
+    assert (item.columns["answer"], item.columns["votes"]) == ("5 hour", 2)
+    assert solved("Answer: 5 hours", "Answer: 5 minutes", "Answer: 5 million").reason == "no_agreement"
+    assert solved("Answer: 5", "Answer: 5 hours", "Answer: 5 minutes").reason == "no_agreement"
+    assert solved("Answer: Tuesday", "Answer: Tuesday and Friday").reason == "no_agreement"
 
 
 def test_no_agreement_and_no_answer_are_named():
@@ -58,7 +70,10 @@ def test_a_share_of_the_problems_is_held_out():
     ("text", "answer"),
     [
         ("Answer: 1,200", "1200"),
-        ("so the Answer is: **3/4** cups", "3/4"),
+        ("so the Answer is: **3/4** cups", "3/4 cup"),
+        (r"\boxed{\frac{\sqrt{3}}{2}}", r"\frac{\sqrt{3}}{2}"),
+        (r"\boxed{12", None),
+        ("Answer: 50 percent", "50%"),
         ("Answer: 0.75", "3/4"),
         (r"thus \boxed{12}. Answer: see above", "12"),
         (r"\boxed{\frac{1}{2}}", "1/2"),
@@ -67,7 +82,7 @@ def test_a_share_of_the_problems_is_held_out():
         ("Answer: (2, 3)", "(2, 3)"),
         ("Answer: 50%", "50%"),
         ("Answer: CO2", "co2"),
-        ("Answer: 1,200.0 metres per second", "1200"),
+        ("Answer: 1,200.0 metres per second", "1200 metre per second"),
         ("Answer: $-5.50", "-11/2"),
         ("Answer: Tuesday and  Friday", "tuesday and friday"),
         ("Answer: 1. Final answer: 9", "9"),

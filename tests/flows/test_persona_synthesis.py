@@ -106,6 +106,9 @@ def test_a_tool_is_an_object_of_six_keys_asked_for_by_schema():
     assert made("no json", task="tool")[0].reason == "unparsable"
     lacking, _ = made(json.dumps({"name": "x", "depend": "y"}), task="tool")
     assert (lacking.reason, lacking.detail) == ("missing_keys", "description, function_name, input_args, return")
+    for wrong, where in (({"name": 3}, "$.name"), ({"depend": ""}, "$.depend"), ({"more": "x"}, "$")):
+        off, _ = made(json.dumps(TOOL | wrong), task="tool")
+        assert (off.reason, off.detail.partition(":")[0]) == ("off_schema", where)
 
 
 def test_code_comes_in_a_second_call_and_is_kept_as_text():
@@ -128,7 +131,7 @@ def test_an_instruction_may_open_a_conversation():
     # The assistant sees the conversation and not the persona; whoever plays the persona sees both.
     assert [role for role, _ in llm.asked[3]] == ["user", "assistant", "user"]
     assert "baker" not in str(llm.asked[3]) and "baker" in str(llm.asked[2])
-    assert made("User prompt: Plan.", "cut ~", task="instruction", turns=1)[0].reason == "unparsable"
+    assert made("User prompt: Plan.", "cut ~", task="instruction", turns=1)[0].reason == "cut_by_max_tokens"
 
 
 def test_a_demonstration_without_a_persona_gets_one_or_is_not_shown():

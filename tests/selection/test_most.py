@@ -32,6 +32,13 @@ def gone(ids, rows):
     return set(block["id"].to_pylist())
 
 
+def test_what_earlier_rounds_kept_is_among_the_rows():
+    ids = [str(number) for number in range(10)]
+    for before, stay in ((0, 6), (4, 2), (6, 0), (9, 0)):
+        found = most(Rows(ids), rows=6, reason="over", alike=[Rows(ids[:before])])
+        assert len(ids) - found.stats["removed"] == stay
+
+
 @given(st.lists(st.text(), unique=True, max_size=40), st.integers(0, 50), st.randoms())
 def test_as_many_stay_as_asked_and_the_same_in_any_order(ids, rows, rng):
     first = gone(ids, rows)

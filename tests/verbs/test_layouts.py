@@ -15,7 +15,7 @@ from pipelines.verbs.layouts import persona_hub
 
 
 def test_a_problem_with_its_solution_is_a_math_row():
-    row = {"persona": "A baker", "text": "How many?", "solution": "Answer: 2", "answer": "2"}
+    row = {"persona": "A baker", "task": "math", "text": "How many?", "solution": "Answer: 2", "answer": "2"}
     record = {"input persona": "A baker", "synthesized text": "How many?", "description": "math problem"}
     assert persona_hub(list(row))(row) == ("math", record)
 
@@ -32,8 +32,9 @@ def test_personas_alone_go_to_a_file_of_their_own():
 
 
 def test_rows_without_personas_are_refused():
-    with pytest.raises(UserError, match="takes rows with a column persona, and these have id, text"):
-        persona_hub(["id", "text"])
+    for columns in (["id", "text"], ["id", "persona", "wording", "text"]):  # the second are problems of a study
+        with pytest.raises(UserError, match=rf"takes personas .* these have {', '.join(columns)}"):
+            persona_hub(columns)
 
 
 @pytest.mark.usefixtures("ray_here")
