@@ -8,6 +8,7 @@ spread over k-means cells, 1 for evenly. The larger, the more diverse, but for `
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -58,16 +59,13 @@ def _distinct(words: Sequence[Sequence[str]], n: int) -> float:
 
 
 def _entropy(vectors: Floats) -> float:
+    from scipy.cluster.vq import kmeans2
+
     cells = min(CELLS, len(vectors))
     middles = vectors[np.linspace(0, len(vectors) - 1, cells).round().astype(int)]
-    nearest = np.zeros(len(vectors), np.int64)
-    for _ in range(ROUNDS):
-        nearest = (vectors @ middles.T).argmax(axis=1)
-        for cell in range(cells):
-            mine = vectors[nearest == cell]
-            if len(mine):
-                middle = mine.mean(axis=0)
-                middles[cell] = middle / max(float(np.linalg.norm(middle)), 1e-9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of cells that are empty
+        _, nearest = kmeans2(vectors, middles, iter=ROUNDS, minit="matrix")
     share = np.bincount(nearest, minlength=cells) / len(vectors)
     share = share[share > 0]
     return float(-(share * np.log(share)).sum() / np.log(cells))

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.dedup.found import Found, Source
 from pipelines.errors import RunStopped
+from pipelines.filters.text import strings
 from pipelines.selection.lots import by_lot, ids_in, turned_away
 
 #: Seconds that the integer programme may take, and what its solver says when they are over.
@@ -140,7 +142,8 @@ def _read(dataset: Source, quotas: Mapping[str, Mapping[str, Any]]) -> tuple[pa.
         ids.append(ids_in(table))
         columns = []
         for name, values in quotas.items():
-            places = {value: place for place, value in enumerate(values)}
-            columns.append([places.get(one, -1) for one in table[name].to_pylist()])
+            texts = strings(table, name)
+            places = pc.fill_null(pc.index_in(texts, value_set=pa.array(list(values), texts.type)), -1)
+            columns.append(places.to_numpy(zero_copy_only=False))
         found.append(np.array(columns, np.int64).T.reshape(-1, len(quotas)))
     return pa.concat_arrays(ids), np.concatenate(found)
