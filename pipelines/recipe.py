@@ -62,15 +62,19 @@ def stages_of(
         so_far = tuple(stage.number for stage in stages if stage.output)
         chain = every[round_.chain]
         here = {"seeds": ends[round_.source]}
+        unasked = {ends[round_.source]}  # what the round takes, and what is made of it without a model
         for place, (name, node) in enumerate(chain.items()):
             kind = _kind(name, node)
             source = stages[0 if kind == "rows" else here.get(node.get("from", ""), here[list(here)[-1]])]
             begins = source.number == ends[round_.source] and kind != "rows"
+            samples = kind == "flow" and source.number in unasked
+            if kind not in ("flow", "rows") and source.number in unasked:
+                unasked.add(len(stages))
             uses = _uses(node, here)
             identity = {"settings": digest(_what_the_data_is(kind, node))}
             if kind == "flow":
                 identity |= _model_identity(config)
-                if begins and (round_.draw, round_.draws) != (0, 1):
+                if samples and (round_.draw, round_.draws) != (0, 1):
                     identity["samples"] = digest(round_.draw, round_.draws)
             if begins and round_.take is not None:
                 identity["rows"] = digest(*round_.take)
@@ -92,8 +96,8 @@ def stages_of(
                     uses=uses,
                     so_far=so_far if kind in DECIDING else (),
                     output=place == len(chain) - 1,
-                    draw=round_.draw if begins else 0,
-                    draws=round_.draws if begins else 1,
+                    draw=round_.draw if samples else 0,
+                    draws=round_.draws if samples else 1,
                 )
             )
         ends.append(stages[-1].number)
