@@ -8,6 +8,7 @@ Nothing of Hydra or OmegaConf leaves this module: flows, actors and engines rece
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, cast
@@ -204,11 +205,19 @@ def _broken_references(config: DictConfig | ListConfig, at: str = "") -> Iterato
 def _read_files(config: DictConfig) -> Iterator[str]:
     """Put what a recipe may be given as a file in the configuration, where references find it; what is wrong."""
     if (given := OmegaConf.select(config, "recipe.demonstrations")) is not None:
-        config.recipe.demonstrations, wrong = demonstrations(_value(given), config.recipe.mode)
+        found, wrong = demonstrations(_value(given), config.recipe.mode)
+        # What stands in a file is text, whatever it looks like.
+        config.recipe.demonstrations = found and [{key: _literal(text) for key, text in one.items()} for one in found]
         yield from wrong
     if (given := OmegaConf.select(config, "recipe.quotas")) is not None:
         config.recipe.quotas, wrong = quotas(_value(given))
         yield from wrong
+
+
+def _literal(text: str) -> str:
+    """A text that is itself once references are resolved."""
+    escaped: str = re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + "\\${", text)
+    return escaped
 
 
 def _value(node: Any) -> Any:

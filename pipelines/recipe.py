@@ -190,6 +190,7 @@ def recorded(stages: list[Stage]) -> list[dict[str, Any]]:
             "source": s.source,
             "take": list(s.take) if s.take else None,
             "output": s.output,
+            "draws": s.draws,
         }
         for s in stages
     ]

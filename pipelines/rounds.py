@@ -31,7 +31,7 @@ JUDGED, BARREN = 1000, 3
 #: Share of the time left that a round may be forecast to take: the nearer the end, the better it is known.
 CAUTION = 0.5
 
-_TIME = re.compile(r"^(\d{1,2}):(\d{2})(?:\s+(\S+))?$")
+_TIME = re.compile(r"^(\d{1,2}):(\d{2})\s*(\S+)?$")
 
 
 @dataclass(frozen=True)
@@ -263,15 +263,15 @@ def deadline_of(text: str | None, now: datetime, *, begun: bool = False) -> date
     """
     if text is None:
         return None
-    if re.fullmatch(r"\d+", text):
+    if re.fullmatch(r"\d{1,4}", text):
         raise UserError(f"target.deadline={text}: YAML reads 12:30 as the number 750; put the time in quotes")
     fix = "write it as 07:00, '07:00 Europe/Berlin' or 2026-11-26T07:00+01:00"
     if (found := _TIME.match(text.strip())) is None:
         try:
             when = datetime.fromisoformat(text)
-        except ValueError:
+            when = when if when.tzinfo else when.astimezone()
+        except (ValueError, OverflowError):
             raise UserError(f"target.deadline={text}: is no time; {fix}") from None
-        when = when if when.tzinfo else when.astimezone()
         if when <= now and not begun:
             raise UserError(f"target.deadline={text}: is over; {fix}")
         return when
@@ -279,8 +279,9 @@ def deadline_of(text: str | None, now: datetime, *, begun: bool = False) -> date
     if hour > 23 or minute > 59:
         raise UserError(f"target.deadline={text}: is no time; {fix}")
     try:
-        local = now.astimezone(ZoneInfo(zone) if zone else None)
-    except (ZoneInfoNotFoundError, ValueError):
+        named = datetime.strptime(zone, "%z").tzinfo if zone and zone[0] in "+-" else ZoneInfo(zone) if zone else None
+        local = now.astimezone(named)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise UserError(f"target.deadline={text}: unknown time zone {zone}; {fix}") from None
     when = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
     return when if when > now else when + timedelta(days=1)

@@ -22,7 +22,7 @@ def demonstrations(given: Any, mode: str) -> tuple[list[dict[str, str]] | None, 
     if isinstance(given, str):
         at += f"={given}"
         try:
-            lines = Path(given).expanduser().read_text(encoding="utf-8").splitlines()
+            lines = Path(given).expanduser().read_text(encoding="utf-8-sig").split("\n")
             given = [json.loads(line) for line in lines if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             return None, [f"{at}: cannot be read: {error}"]
@@ -42,5 +42,6 @@ def _mistakes(at: str, one: Any) -> Iterator[str]:
         return
     if not isinstance(one.get("text"), str) or not one["text"].strip():
         yield f"{at} has no text; it has {', '.join(map(str, one)) or 'nothing'}"
-    if not isinstance(one.get("persona") or "", str):
-        yield f"{at}: its persona is {one['persona']!r}, which is no text"
+    persona = one.get("persona")
+    if persona is not None and not (isinstance(persona, str) and persona.strip()):
+        yield f"{at}: its persona is {persona!r}, which is no text"

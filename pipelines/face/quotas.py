@@ -11,8 +11,10 @@ import yaml
 
 from pipelines.rows import RESERVED, VERDICT
 
-#: Columns that personas have already.
-_TAKEN = (*RESERVED, *VERDICT, "persona", "source", "relation", "hop", "parent_id", "granularity", "text")
+#: The largest weight: sums stay exact.
+MOST = 10**12
+#: Columns that personas have already, and what an item cannot have as one.
+_TAKEN = (*RESERVED, *VERDICT, "persona", "source", "relation", "hop", "parent_id", "parents", "granularity", "text")
 
 
 def quotas(given: Any) -> tuple[dict[str, dict[str, float]] | None, list[str]]:
@@ -21,7 +23,8 @@ def quotas(given: Any) -> tuple[dict[str, dict[str, float]] | None, list[str]]:
     if isinstance(given, str):
         at += f"={given}"
         try:
-            given = yaml.safe_load(Path(given).expanduser().read_text(encoding="utf-8"))
+            written = given if given.lstrip().startswith("{") else Path(given).expanduser().read_text(encoding="utf-8")
+            given = yaml.safe_load(written)
         except (OSError, UnicodeDecodeError) as error:
             return None, [f"{at}: cannot be read: {error}"]
         except yaml.YAMLError as error:
@@ -42,6 +45,8 @@ def _mistakes(at: str, name: str, table: Any) -> Iterator[str]:
     if not isinstance(table, dict) or len(table) < 2:
         yield f"{at} needs two values or more with their weights; it has {table!r}"
         return
+    if len({str(value).strip() for value in table} - {""}) < len(table):
+        yield f"{at} has a value that is blank, or the same one twice"
     for value, weight in table.items():
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
-            yield f"{at}: the weight of {value} is {weight!r}; it must be a number above 0"
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight <= MOST:
+            yield f"{at}: the weight of {value} is {weight!r}; it must be a number above 0, up to {MOST:,}"

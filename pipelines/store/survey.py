@@ -39,6 +39,7 @@ class StageRecord:
     source: int
     take: tuple[int, int] | None
     output: bool
+    draws: int = 1
 
     @property
     def born(self) -> bool:
@@ -117,8 +118,10 @@ def _current(stages: Folder, present: Iterable[str], recorded: Mapping[str, Any]
 
 def _record(recorded: Mapping[str, Any], place: Folder, plan: Plan | None) -> StageRecord:
     take = tuple(recorded["take"]) if recorded["take"] else None
-    names = ("number", "name", "kind", "fingerprint", "source", "output")
-    return StageRecord(folder=place, plan=plan, take=take, **{name: recorded[name] for name in names})
+    names = ("number", "name", "kind", "fingerprint", "source", "output", "draws")
+    return StageRecord(
+        folder=place, plan=plan, take=take, **{name: recorded[name] for name in names if name in recorded}
+    )
 
 
 def survey(run: Folder) -> list[StageNow]:

@@ -183,7 +183,8 @@ def _as_layout(
                 opened[name].write(orjson.dumps(record, default=_in_json, option=orjson.OPT_APPEND_NEWLINE))
     files = [target.publish(Path(scratch) / f"{name}.jsonl", f"{name}.jsonl") for name in sorted(opened)]
     for name in set(before) - {f"{name}.jsonl" for name in opened}:
-        target.remove(name)
+        if "/" not in name:
+            target.remove(name)
     marker = json.dumps({**identity, "files": [name for name, _ in files]}, indent=1).encode()
     return [*files, _put(target, scratch, _MARKER, marker)]
 

@@ -94,6 +94,7 @@ def _scaled(config: Mapping[str, Any], stages: Sequence[Stage], pilot: Pilot, ro
         "pilot": pilot.url,
         "seeds": rows,
         "pilot_engine": pilot.engine,
+        "pilot_settings": list(pilot.others),
         "stages": told,
         "totals": {"rows": round(known), **totals, "device_hours": hours, "hours": hours / asked["devices"]},
         "by": {
@@ -126,6 +127,8 @@ def notes(result: Mapping[str, Any]) -> Iterable[str]:
     """Sentences about the limits of a forecast."""
     if result["pilot_engine"] == "simulated":
         yield "forecast.pilot is a simulated run: its yields and tokens are no model's"
+    if others := result["pilot_settings"]:
+        yield f"forecast.pilot was made with other settings, and its figures are theirs: {', '.join(others)}"
     yield "yields are those of the pilot; the more rows there are, the fewer are new"
     large = [one for one in result["stages"] if one["kind"] == "dedup" and one.get("partitions", 1) > 1]
     if names := [one["name"] for one in large if "embedding" in one["name"]]:

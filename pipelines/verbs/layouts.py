@@ -40,15 +40,15 @@ def persona_hub(columns: Collection[str]) -> Layout:
 
 
 def _synthesis(row: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    text = row["text"]
-    if row["task"] == "tool":
-        text = json.dumps(json.dumps(json.loads(text), ensure_ascii=False, indent=0), ensure_ascii=False)
-    record = {
-        "input persona": row["persona"],
-        "synthesized text": text,
-        "description": _DESCRIPTIONS.get(row["task"], row["task"]),
-    }
-    return row["task"], record
+    task, text = row["task"], row["text"]
+    if task not in _DESCRIPTIONS:  # it names a file
+        raise UserError(f"--format persona_hub: a row has task {task!r}; it must be one of {', '.join(_DESCRIPTIONS)}")
+    if task == "tool":
+        try:
+            text = json.dumps(json.dumps(json.loads(text), ensure_ascii=False, indent=0), ensure_ascii=False)
+        except (TypeError, ValueError):
+            raise UserError(f"--format persona_hub: a tool's text is no JSON: {str(text)[:80]!r}") from None
+    return task, {"input persona": row["persona"], "synthesized text": text, "description": _DESCRIPTIONS[task]}
 
 
 LAYOUTS: dict[str, Callable[[Collection[str]], Layout]] = {"persona_hub": persona_hub}

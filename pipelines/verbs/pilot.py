@@ -46,11 +46,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Pilot:
-    """A finished run as a measure."""
+    """A finished run as a measure; ``others`` are the recipe's settings that were others in it."""
 
     url: str
     engine: str
     steps: Mapping[str, Step]
+    others: tuple[str, ...]
 
     def step(self, name: str) -> Step:
         """The stage of this name; of a hop that was not made, the last one that was.
@@ -89,7 +90,13 @@ def pilot_of(url: str, config: Mapping[str, Any], stages: Sequence[Stage]) -> Pi
         groups.setdefault(step_of(one.record.name), []).append(one)
     nodes = {step_of(stage.name): stage.node for stage in stages}
     found = {name: _step(now, group, nodes.get(name)) for name, group in groups.items()}
-    return Pilot(place.url, recorded["engine"]["kind"], found)
+    knobs, then = config["recipe"], recorded["recipe"]
+    others = [
+        f"recipe.{key}={then.get(key)} (here {value})"
+        for key, value in knobs.items()
+        if key not in ("stages", "hops", "max_new_per_hop") and then.get(key) != value
+    ]
+    return Pilot(place.url, recorded["engine"]["kind"], found, tuple(others))
 
 
 def _step(every: Sequence[StageNow], group: Sequence[StageNow], node: Mapping[str, Any] | None) -> Step:
@@ -109,7 +116,8 @@ def _step(every: Sequence[StageNow], group: Sequence[StageNow], node: Mapping[st
             per_second = sum(entry.rows_in for entry in encoding) / max(busy_seconds(encoding), 1e-3)
     kept = sum(entry.items_kept for entry in entries)
     return Step(
-        rows_in=sum(entry.rows_in for entry in entries),
+        # A row that was asked for several samples counts as several.
+        rows_in=sum(entry.rows_in * one.record.draws for one in group for entry in one.entries.values()),
         kept=kept,
         calls=sum(entry.calls for entry in entries),
         prompt_tokens=sum(entry.prompt_tokens for entry in entries),
