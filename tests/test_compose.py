@@ -318,6 +318,8 @@ def test_a_table_of_weights_becomes_columns_and_a_stage_that_keeps_to_it(recipe:
     [
         ("{region: {Africa: -1, Asia: 2}}", "the weight of Africa is -1.0; it must be a number above 0"),
         ("{persona: {a: 1, b: 2}}", "persona cannot be a column of its own"),
+        ("{parents: {a: 1, b: 2}}", "parents cannot be a column of its own"),
+        ("{age: {young: 1e300, old: 2}}", "must be a number above 0, up to"),
         ("{region: {Africa: 1}}", "needs two values or more"),
         ("[1, 2]", "is no table"),
         ("nowhere.yaml", "cannot be read"),
@@ -387,6 +389,16 @@ def test_problems_with_answers_are_of_two_tasks() -> None:
     base = ["recipe=persona_math", "input=a", "output=b"]
     assert "recipe.task=npc: must be math or reasoning" in mistakes("recipe.task=npc", base=base)
     assert compose([*base, "recipe.task=reasoning", "recipe.variant=trick"])["recipe"]["task"] == "reasoning"
+
+
+def test_a_file_of_demonstrations_is_text_whatever_it_looks_like(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_API_KEY", "secret")
+    texts = ["Use ${oc.env:MY_API_KEY}", "costs ${2x}$", "\\${a} and \\\\${b}", "two\u2028lines"]
+    given = demonstrations_of(tmp_path, *(json.dumps({"text": text}, ensure_ascii=False) for text in texts))
+    found = enabled(compose([*SYNTHESIS, "recipe.mode=few_shot", given])["recipe"])["demonstrations"]["rows"]["given"]
+    assert [one["text"] for one in found] == texts
 
 
 def test_demonstrations_for_a_mode_that_shows_none_are_refused(tmp_path: Path) -> None:

@@ -163,6 +163,13 @@ def test_a_run_that_has_begun_may_name_a_time_that_is_over():
     assert deadline_of(over, START, begun=True) == datetime.fromisoformat(over)
 
 
+def test_a_zone_may_be_an_offset():
+    assert deadline_of("07:00+01:00", START).utcoffset().total_seconds() == 3600
+    for text in ("07:00 Europe", "0001-01-01T00:00", "07:00 +99:99"):
+        with pytest.raises(UserError, match="target.deadline="):
+            deadline_of(text, START)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from pipelines.settings import Recipe
-from pipelines.settings.keys import NOT_EMPTY, SHARE, SHARE_ABOVE_ZERO, Rule, at_least, key
+from pipelines.settings.keys import NOT_EMPTY, SHARE, SHARE_ABOVE_ZERO, Rule, at_least, between, key
 
 
 class Granularity(StrEnum):
@@ -41,7 +41,7 @@ class Personas(Recipe):
 class People(Personas):
     """What recipes share that ask for the people around personas."""
 
-    fan_out: int = key("people asked for around each persona, a model call each", rule=at_least(1))
+    fan_out: int = key("people asked for around each persona, a model call each", rule=between(1, 1000))
     relation_types: list[str] = key("what people may be to a persona; fan_out of them are drawn", rule=NOT_EMPTY)
     max_new_per_hop: int | None = key("most personas that a hop adds; null is no limit", rule=at_least(1))
 
@@ -62,14 +62,14 @@ _HOPS = "how often the newest personas are asked for the people around them"
 class PersonaToPersona(People):
     """Recipe ``persona_to_persona``: from given personas to the people around them, hop after hop."""
 
-    hops: int = key(_HOPS, rule=at_least(1))
+    hops: int = key(_HOPS, rule=between(1, 100))
 
 
 @dataclass
 class PersonaHub(TextToPersona, People):
     """Recipe ``persona_hub``: from texts to personas, then from those to the people around them."""
 
-    hops: int = key(_HOPS, rule=at_least(0))
+    hops: int = key(_HOPS, rule=between(0, 100))
 
 
 class Task(StrEnum):

@@ -35,6 +35,7 @@ _REFUSAL = (
     r"|\bas an? (?:ai|artificial intelligence|(?:large )?language model|chatbot|virtual assistant)\b(?:[ ,.]|$)"
     r"|\bi(?: am|['’]m) (?:just |only )?an? (?:ai|(?:large )?language model)\b[ ,.]"
     r"|^\W*(?:sorry|unfortunately|i apologi[sz]e)\b"
+    r"|^\W*(?:i (?:must|have to) decline|n/a)\b"
 )
 #: A refusal that a text opens with.
 _DECLINED = (
@@ -56,11 +57,14 @@ _META = (
     r"|\b(?:mentioned|described|discussed|provided) in the (?:text|passage|article)\b"
 )
 
+#: What stands before an item of a list.
+_MARK = r"(?:\(?\d{1,2}[.)]|\d{1,2} -|[a-h]\)|[-–—*•])"
 #: Lists: lines with a number or a dash before them, "1. ... 2. ..." in one line, or JSON.
 _SEVERAL = (
-    r"(?:^|\n)[ \t]*(?:\d{1,2}[.)]|[-*•])[ \t]+\S[^\n]*\n\s*(?:\d{1,2}[.)]|[-*•])[ \t]+\S"
+    rf"(?:^|\n)[ \t]*{_MARK}[ \t]+\S[^\n]*\n\s*{_MARK}[ \t]+\S"
     r"|^\W*1[.)]\s(?s:.*)\s2[.)]\s"
-    r"|^\s*\[\s*[\"'{]"
+    r"|^\W*•\s(?s:.*)\s•\s"
+    r"|^\s*\[\s*[\"'{]|^\s*\{\s*[\"']"
 )
 #: Words about the person that the text came from: it does not stand alone.
 _BACK = (

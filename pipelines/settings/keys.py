@@ -22,6 +22,11 @@ def at_least(least: float) -> Rule:
     return Rule(f"at least {least}", lambda value: value >= least)
 
 
+def between(least: int, most: int) -> Rule:
+    """Values from ``least`` to ``most``."""
+    return Rule(f"from {least} to {most:,}", lambda value: least <= value <= most)
+
+
 ABOVE_ZERO = Rule("above 0", lambda value: value > 0)
 SHARE = Rule("from 0 to 1", lambda value: 0 <= value <= 1)
 SHARE_BELOW_ONE = Rule("above 0 and below 1", lambda value: 0 < value < 1)

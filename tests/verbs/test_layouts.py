@@ -27,6 +27,19 @@ def test_a_tool_is_json_inside_a_json_string():
     assert json.loads(json.loads(record["synthesized text"])) == {"name": "oven"}
 
 
+@pytest.mark.parametrize("task", ["../../notes", None, "chess"])
+def test_a_task_that_is_none_names_no_file(task):
+    row = {"persona": "A baker", "task": task, "text": "How many?"}
+    with pytest.raises(UserError, match="a row has task .*; it must be one of math, reasoning"):
+        persona_hub(list(row))(row)
+
+
+def test_a_tool_that_is_no_json_is_refused():
+    row = {"persona": "A baker", "task": "tool", "text": "an oven"}
+    with pytest.raises(UserError, match="a tool's text is no JSON: 'an oven'"):
+        persona_hub(list(row))(row)
+
+
 def test_personas_alone_go_to_a_file_of_their_own():
     assert persona_hub(["id", "persona"])({"id": "1", "persona": "A baker"}) == ("persona", {"persona": "A baker"})
 
