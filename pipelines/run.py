@@ -54,7 +54,7 @@ from pipelines.store.ledger import Entry, counts_of, entries_of, totals, write_c
 from pipelines.store.manifest import Manifest
 from pipelines.store.survey import state_of
 from pipelines.summary import block_of, render, step_of, summary
-from pipelines.towards import Towards
+from pipelines.towards import Towards, refuse_target
 
 __all__ = ["render", "run"]
 
@@ -73,6 +73,8 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
     place = folder(config["output"])
     started = time.monotonic()
     refuse_place(place, config)
+    if aims(config):
+        refuse_target(config, begun="stages.json" in place.names())
     with storage_trouble(config["output"]), acquire(place) as lease, Progress(Console(stderr=True)) as progress:
         if lease.took_over:
             progress.say(lease.took_over)

@@ -32,22 +32,11 @@ class Towards:
     def __init__(
         self, config: Mapping[str, Any], fingerprint: str, rounds: Sequence[Round], deadline: datetime | None = None
     ) -> None:
-        """``fingerprint`` is the manifest's; ``rounds`` and ``deadline`` are those that earlier starts decided on.
-
-        Raises:
-            UserError: the deadline is no time, the recipe asks no model, or begins with a stage that needs all rows.
-        """
+        """``fingerprint`` is the manifest's; ``rounds`` and ``deadline`` are those that earlier starts decided on."""
         self.deadline = deadline or deadline_of(config["target"]["deadline"], _now(), begun=bool(rounds))
         self._config, self._fingerprint, self._begun = config, fingerprint, rounds
         self._chains = chains(config["recipe"])
         self._asks = [any("flow" in node for node in chain.values()) for chain in self._chains]
-        if not any(self._asks):
-            raise UserError(f"target: recipe {config['recipe']['name']} asks no model, so no round makes more rows")
-        if whole := [name for chain in self._chains for name in _decide_before_asking(chain)]:
-            raise UserError(
-                f"target: stage {whole[0]} of recipe {config['recipe']['name']} looks at all rows at once, "
-                "so it cannot go in rounds over some of them; leave target out"
-            )
         self.told: dict[str, Any] = {}
 
     def stages(
@@ -111,6 +100,23 @@ class Towards:
             items = 1000 * (wanted - rows) / share
             text += f"; about {items:,.0f} more items and {duration(items * latest.seconds / latest.made)}"
         return text
+
+
+def refuse_target(config: Mapping[str, Any], *, begun: bool) -> None:
+    """Refuse a target before anything is written; ``begun``: whether the run has rounds already, perhaps.
+
+    Raises:
+        UserError: the deadline is no time, the recipe asks no model, or chooses among all rows before it asks one.
+    """
+    deadline_of(config["target"]["deadline"], _now(), begun=begun)
+    every = chains(config["recipe"])
+    if not any("flow" in node for chain in every for node in chain.values()):
+        raise UserError(f"target: recipe {config['recipe']['name']} asks no model, so no round makes more rows")
+    if whole := [name for chain in every for name in _decide_before_asking(chain)]:
+        raise UserError(
+            f"target: stage {whole[0]} of recipe {config['recipe']['name']} looks at all rows at once, "
+            "so it cannot go in rounds over some of them; leave target out"
+        )
 
 
 def _done(rounds: Sequence[Round], stages: Sequence[Stage], made: Made) -> list[Done]:

@@ -174,7 +174,7 @@ def test_an_input_that_is_used_up_ends_the_run_by_its_rule(seeds, tmp_path):
 
 
 def test_time_for_not_one_round_is_said(seeds, tmp_path, monkeypatch):
-    clock = iter([datetime(2026, 1, 1, 6, 59, tzinfo=UTC), datetime(2026, 1, 1, 7, 1, tzinfo=UTC)])
+    clock = iter([*2 * [datetime(2026, 1, 1, 6, 59, tzinfo=UTC)], datetime(2026, 1, 1, 7, 1, tzinfo=UTC)])
     monkeypatch.setattr("pipelines.towards._now", lambda: next(clock))
     with pytest.raises(
         RunStopped, match=r"target\.deadline: no time for another round before 2026-01-01 07:00 UTC; 0 rows"
@@ -185,9 +185,9 @@ def test_time_for_not_one_round_is_said(seeds, tmp_path, monkeypatch):
 def test_a_time_of_day_is_that_of_the_first_start(copy, seeds, monkeypatch):
     at = datetime(2026, 1, 1, 6, 59, 59, tzinfo=UTC)
     monkeypatch.setattr("pipelines.towards._now", lambda: at)
-    begun = len(rounds(copy))
     more = ("target.rows=100000", "target.deadline=07:00 UTC")
     assert run(config(seeds, copy, *more))["target"]["stopped"] == "deadline"
+    begun = len(rounds(copy))
     at = datetime(2026, 1, 1, 7, 20, tzinfo=UTC)
     assert run(config(seeds, copy, *more))["target"]["stopped"] == "deadline"
     assert len(rounds(copy)) == begun

@@ -65,7 +65,9 @@ class Pilot:
         alike = [one for one in self.steps if dot and one.startswith(block.rstrip("0123456789"))]
         alike = [one for one in alike if one.endswith(f".{inner}")]
         if not alike:
-            raise UserError(f"forecast.pilot={self.url}: has no stage {name}; take a pilot with this recipe's stages")
+            raise UserError(
+                f"forecast.pilot={self.url}: has no stage {name}; take a pilot that has one: a small run without target"
+            )
         return self.steps[alike[-1]]
 
 
