@@ -8,10 +8,11 @@ stage 3 changes stages 3 and after, and a changed number of GPUs changes none.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipelines.errors import UserError
+from pipelines.names import StageName
 from pipelines.rows import digest
 from pipelines.stages.stage import Stage, chains
 from pipelines.store.survey import DECIDING
@@ -50,21 +51,26 @@ def stages_of(
 ) -> list[Stage]:
     """The stages of a composed configuration, seeds first; stages with ``enabled: false`` are left out.
 
-    Without ``rounds``, each chain of the recipe is gone through once, with what the one before it kept.
+    Without ``rounds``, each chain of the recipe is gone through once, with what the one before it kept. What is made of
+    rows that stand in the recipe alone (demonstrations, say) is made in the first round only, and used in all.
     """
     seeds = {"manifest": manifest_fingerprint}
     stages = [Stage(0, "seeds", "seeds", {}, seeds, digest("seeds", seeds))]
     every = chains(config["recipe"])
     ends = [0]
+    apart: dict[tuple[int, str], int] = {}  # stages of a chain that no row of a round goes through: made once
     for number in range(len(every) if rounds is None else len(rounds)):
         round_ = Round(number, number) if rounds is None else rounds[number]
-        prefix = "" if rounds is None else f"r{number + 1}."
         so_far = tuple(stage.number for stage in stages if stage.output)
         chain = every[round_.chain]
         here = {"seeds": ends[round_.source]}
         unasked = {ends[round_.source]}  # what the round takes, and what is made of it without a model
         for place, (name, node) in enumerate(chain.items()):
+            if (round_.chain, name) in apart:
+                here[name] = apart[round_.chain, name]
+                continue
             kind = _kind(name, node)
+            called = str(replace(StageName.read(name), round=0 if rounds is None else number + 1))
             source = stages[0 if kind == "rows" else here.get(node.get("from", ""), here[list(here)[-1]])]
             begins = source.number == ends[round_.source] and kind != "rows"
             samples = kind == "flow" and source.number in unasked
@@ -83,14 +89,16 @@ def stages_of(
             if kind in DECIDING and so_far:
                 identity["so_far"] = digest([stages[one].fingerprint for one in so_far])
             here[name] = len(stages)
+            if kind == "rows" or {source.number, *(one for _, one in uses)} <= set(apart.values()):
+                apart[round_.chain, name] = len(stages)
             stages.append(
                 Stage(
                     number=len(stages),
-                    name=f"{prefix}{name}",
+                    name=called,
                     kind=kind,
                     node=node,
                     identity=identity,
-                    fingerprint=digest(f"{prefix}{name}", kind, identity, source.fingerprint),
+                    fingerprint=digest(called, kind, identity, source.fingerprint),
                     source=source.number,
                     take=round_.take if begins else None,
                     uses=uses,

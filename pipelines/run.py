@@ -53,7 +53,7 @@ from pipelines.store.lease import Lease, acquire
 from pipelines.store.ledger import Entry, counts_of, entries_of, totals, write_cache
 from pipelines.store.manifest import Manifest
 from pipelines.store.survey import state_of
-from pipelines.summary import block_of, render, step_of, summary
+from pipelines.summary import render, summary
 from pipelines.towards import Towards, refuse_target
 
 __all__ = ["render", "run"]
@@ -199,8 +199,8 @@ class Night:
     def _failures(self, stage: Stage, entries: Mapping[int, Entry]) -> FailureLimit:
         """Those of a stage, and of the same step in earlier rounds: a round alone may have too few rows to judge by."""
         limit = FailureLimit(self._config["max_failed"], entries.values())
-        for name, (_, _, earlier) in self.made.items():
-            if name != stage.name and step_of(name) == step_of(stage.name):
+        for name, (made, _, earlier) in self.made.items():
+            if name != stage.name and made.called.step == stage.called.step:
                 limit.join(earlier.values())
         return limit
 
@@ -255,8 +255,8 @@ class Night:
         before = [list(self.made.values())[number] for number in stage.so_far]
         kept: list[Kept] = [(place.url, counts_of(entries)) for _, place, entries in before]
         segments = self._before(stage, so_far, kept) if stage.kind == "dedup" else []
-        block = block_of(stage.name)
-        alike = [one for one, (made, *_) in zip(kept, before, strict=True) if block_of(made.name) == block]
+        hop = stage.called.hop
+        alike = [one for one, (made, *_) in zip(kept, before, strict=True) if made.called.hop == hop]
         arguments = (target.url, source.folder.url, counts, stage, nodes, so_far, segments, kept, alike)
         ledger = json.loads(self._hands.apart(decide_stage, *arguments, meanwhile=self._stop_if_asked))
         if unmet := ledger["stats"].get("unmet"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.names import StageName
 from pipelines.stages.stage import Stage
 from pipelines.store.dataset import read_slice
 from pipelines.store.decisions import decided_already
@@ -23,8 +23,6 @@ from pipelines.store.record import read_record
 #: What a run has made: stage name -> the stage, its directory and the entries of its shards.
 Made = Mapping[str, tuple[Stage, Folder, dict[int, Entry]]]
 
-#: What stages of a run towards a target have before their names: the round.
-_ROUND = re.compile(r"^r\d+\.")
 #: Said wherever the figures of a simulated run are shown.
 SIMULATED = "Simulated: the texts come from a seeded vocabulary, not from a model. For load tests and benchmarks only."
 
@@ -109,21 +107,11 @@ def ledger_table(stages: Mapping[str, Mapping[str, Any]]) -> Table:
     return table
 
 
-def step_of(name: str) -> str:
-    """A stage's name without its round."""
-    return _ROUND.sub("", name)
-
-
-def block_of(name: str) -> str:
-    """The repetition of a block that a stage is in, such as ``hop2``; empty for a stage outside any."""
-    return step_of(name).rpartition(".")[0]
-
-
 def by_step(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """The totals of stages with those of several rounds (``r3.personas``) added up under one name."""
     found: dict[str, dict[str, Any]] = {}
     for name, sums in stages.items():
-        step = step_of(name)
+        step = StageName.read(name).step
         before = found.get(step)
         found[step] = dict(sums) if before is None else _added(before, sums)
     return found

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pipelines import settings
 from pipelines.compose import compose
 from pipelines.errors import UserError
+from pipelines.face import check
 from pipelines.settings import Device, Dtype
 from pipelines.stages.stage import enabled
 
@@ -196,6 +197,7 @@ def test_a_stage_can_be_taken_out_or_switched_off() -> None:
         ("recipe.stages.personas.flow._target_=pipelines.flows.persona_hub.text", "has no function 'text'"),
         ("recipe.stages.quality.filters.contact._target_=pipelines.no.way", "module 'pipelines.no' cannot be imported"),
         ("recipe.stages.quality.filters.contact._partial_=false", "add _partial_: true"),
+        ("+recipe.stages.hop2={repeat: 1, stages: {}}", "hop2: a block's name ends in no digit"),
         ("+recipe.stages.quality.dedup={}", "a stage has exactly one of rows, flow, map, filters, dedup, select"),
         ("+recipe.stages.quality.enable=false", "enable: no key of a filters stage; did you mean enabled?"),
         ("recipe.stages.personas.columns.persona=text", "recipe.stages.personas.columns.persona=text: not a type"),
@@ -403,3 +405,10 @@ def test_a_file_of_demonstrations_is_text_whatever_it_looks_like(
 
 def test_demonstrations_for_a_mode_that_shows_none_are_refused(tmp_path: Path) -> None:
     assert "recipe.mode=zero_shot shows none" in mistakes(demonstrations_of(tmp_path, '{"text": "a"}'), base=SYNTHESIS)
+
+
+@pytest.mark.parametrize("name", ["a.b", "a/b", ""])
+def test_a_stage_that_could_name_no_directory(name: str) -> None:
+    config = compose(["recipe=text_to_persona", "input=a", "output=b"])
+    config["recipe"]["stages"][name] = config["recipe"]["stages"]["quality"]
+    assert any("a word without dots or slashes" in line for line in check.mistakes(config))

@@ -100,7 +100,17 @@ def test_further_samples_are_of_the_rows_that_a_round_takes_and_of_nothing_made_
     draws = {
         stage.name: (stage.draw, stage.draws) for stage in found if stage.kind == "flow" and stage.name[:2] == "r2"
     }
-    assert draws == {"r2.demonstrated": (0, 1), "r2.synthesis": (1, 8), "r2.solved": (0, 1)}
+    assert draws == {"r2.synthesis": (1, 8), "r2.solved": (0, 1)}
+
+
+def test_what_is_made_of_the_recipes_own_rows_is_made_once():
+    config = compose(["recipe=persona_synthesis", "recipe.mode=persona_few_shot", "input=a", "output=b"])
+    found = stages_of(config, "m" * 32, [Round(0, 0, (0, 10)), Round(0, 0, (10, 10))])
+    names = [stage.name for stage in found]
+    assert [name for name in names if "demonstrat" in name] == ["r1.demonstrations", "r1.demonstrated"]
+    uses = {stage.name: stage.uses for stage in found if stage.uses}
+    made = (("demonstrations", names.index("r1.demonstrated")),)
+    assert uses == {"r1.synthesis": made, "r2.synthesis": made}
 
 
 @pytest.mark.parametrize("recipe", ["text_to_persona", "persona_hub", "persona_synthesis", "persona_math"])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.errors import UserError
+from pipelines.names import StageName
 from pipelines.store.dataset import Dataset, Datasets, committed, rows_of
 from pipelines.store.decisions import VECTORS
 from pipelines.store.files import Folder, folder
@@ -44,11 +45,9 @@ class Earlier:
 
 
 def _node(stages: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The settings of a stage that a run calls ``name``: before its own name may stand a round and a block."""
-    *before, own = name.split(".")
-    for one in before:
-        stages = stages.get(one.rstrip("0123456789"), {}).get("stages", stages)
-    node: Mapping[str, Any] = stages.get(own, {})
+    """The settings of a stage that a run calls ``name``."""
+    called = StageName.read(name)
+    node: Mapping[str, Any] = (stages[called.block]["stages"] if called.block else stages).get(called.own, {})
     return node
 
 

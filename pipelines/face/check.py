@@ -60,7 +60,10 @@ def mistakes(config: Mapping[str, Any]) -> Iterator[str]:
         return
     yield from _reference_mistakes("recipe.stages", recipe["stages"])
     for name, node in recipe["stages"].items():
+        yield from _name_mistakes(f"recipe.stages.{name}", name)
         if isinstance(node, Mapping) and "repeat" in node:
+            if name == "r" or name[-1:].isdigit():
+                yield f"recipe.stages.{name}: a block's name ends in no digit and is not r: repetitions are numbered"
             yield from _block_mistakes(f"recipe.stages.{name}", node, config["prompt"])
             if name != list(recipe["stages"])[-1]:
                 yield f"recipe.stages.{name}: a block that is repeated must be the last of the stages"
@@ -103,6 +106,7 @@ def _block_mistakes(at: str, node: Mapping[str, Any], prompt: Mapping[str, Any])
         yield f"{at}.repeat={node['repeat']!r}: must be a whole number, 0 or more"
     yield from _reference_mistakes(f"{at}.stages", node["stages"])
     for name, inner in node["stages"].items():
+        yield from _name_mistakes(f"{at}.stages.{name}", name)
         yield from _stage_mistakes(f"{at}.stages.{name}", name, inner, prompt)
 
 
@@ -120,6 +124,11 @@ def _reference_mistakes(at: str, stages: Mapping[str, Any]) -> Iterator[str]:
                         near = did_you_mean(nearest(str(one), before), f"stages before it are {', '.join(before)}")
                         yield f"{at}.{name}.{key}={one}: no stage before it; {near}"
         before.append(name)
+
+
+def _name_mistakes(at: str, name: str) -> Iterator[str]:
+    if not name or "." in name or "/" in name:
+        yield f"{at}: a stage's name is a word without dots or slashes; it names a directory"
 
 
 def _stage_mistakes(at: str, name: str, node: Any, prompt: Mapping[str, Any]) -> Iterator[str]:

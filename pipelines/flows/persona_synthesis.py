@@ -16,6 +16,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from pipelines.engine.llm import LLM
+from pipelines.flows.copies import copied
 from pipelines.flows.persona_hub import tidy
 from pipelines.prompts import Message, PromptSet
 from pipelines.rows import Answer, Item, Row, keep, reject
@@ -91,7 +92,8 @@ async def synthesize(
         demonstrations: rows of ``text`` and ``persona``.
 
     Rejects: ``unparsable`` (nothing after the label; no JSON object), ``missing_keys`` and ``off_schema`` (of a tool's
-    interface), ``cut_by_max_tokens`` (code, or a turn of a conversation).
+    interface), ``cut_by_max_tokens`` (code, or a turn of a conversation), ``copied`` (mostly the words of a
+    demonstration or of what was asked, not the persona's own).
     """
     persona = row[text_column]
     shown = [{**one, "persona": one["persona"] if mode == "persona_few_shot" else None} for one in demonstrations]
@@ -107,11 +109,15 @@ async def synthesize(
     prompt = prompts.render("synthesis", trim="persona", **fields)
     answer = await llm.chat(prompt, schema=_ASKED if task == "tool" else None)
     known = {"persona": persona, "task": task, "mode": mode}
-    if task == "tool":
-        return [await _tool(answer, llm, prompts, code, known)]
-    text, labelled = unlabelled(answer.text, prompts.tables["tasks"][task]["label"])
+    words = prompts.tables["tasks"][task]
+    text, labelled = unlabelled(answer.text, words["label"])
     if not text:
         return [reject("unparsable", answer, detail="nothing follows the label", **known)]
+    given = {f"demonstration {number}": one["text"] for number, one in enumerate(shown, 1)}
+    if source := copied(text, given | {"what was asked": f"{words['ask']} {words['form']}"}):
+        return [reject("copied", answer, detail=source, text=text, **known)]
+    if task == "tool":
+        return [await _tool(answer, llm, prompts, code, known)]
     made = {**known, "text": text, "labelled": labelled, "code": None, "messages": None}
     if task == "instruction" and turns and not answer.cut:
         conversation = await _conversation(llm, prompts, persona, text, turns)

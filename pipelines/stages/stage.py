@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from pipelines.names import StageName
 from pipelines.store.survey import DECIDING
 
 
@@ -41,6 +42,11 @@ class Stage:
     output: bool = False
     draw: int = 0
     draws: int = 1
+
+    @property
+    def called(self) -> StageName:
+        """Its name, taken apart."""
+        return StageName.read(self.name)
 
     @property
     def decides(self) -> bool:
@@ -95,7 +101,8 @@ def chains(recipe: Mapping[str, Any]) -> list[dict[str, Mapping[str, Any]]]:
     found = [on(recipe["stages"])]
     for block, node in recipe["stages"].items():
         for number in range(1, node.get("repeat", 0) + 1):
-            found.append({f"{block}{number}.{name}": inner for name, inner in on(node["stages"]).items()})
+            inside = on(node["stages"])
+            found.append({str(StageName(name, 0, block, number)): inner for name, inner in inside.items()})
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.dedup.found import Footprint
 from pipelines.errors import UserError
+from pipelines.names import StageName
 from pipelines.report.sample import evenly
 from pipelines.stages.before import encoded_in
 from pipelines.stages.stage import Stage, beside
@@ -17,7 +18,6 @@ from pipelines.store.files import Folder, folder
 from pipelines.store.ledger import counts_of, read_entry
 from pipelines.store.record import read_record
 from pipelines.store.survey import StageNow, finished, source_of, survey
-from pipelines.summary import step_of
 from pipelines.towards import busy_seconds
 
 #: Parts of which sizes are looked at, of each stage.
@@ -61,9 +61,9 @@ class Pilot:
         """
         if name in self.steps:
             return self.steps[name]
-        block, dot, inner = name.partition(".")
-        alike = [one for one in self.steps if dot and one.startswith(block.rstrip("0123456789"))]
-        alike = [one for one in alike if one.endswith(f".{inner}")]
+        wanted = StageName.read(name)
+        named = [(one, StageName.read(one)) for one in self.steps]
+        alike = [one for one, made in named if wanted.block and (made.block, made.own) == (wanted.block, wanted.own)]
         if not alike:
             raise UserError(
                 f"forecast.pilot={self.url}: has no stage {name}; take a pilot that has one: a small run without target"
@@ -89,8 +89,8 @@ def pilot_of(url: str, config: Mapping[str, Any], stages: Sequence[Stage]) -> Pi
         )
     groups: dict[str, list[StageNow]] = {}
     for one in now:
-        groups.setdefault(step_of(one.record.name), []).append(one)
-    nodes = {step_of(stage.name): stage.node for stage in stages}
+        groups.setdefault(StageName.read(one.record.name).step, []).append(one)
+    nodes = {stage.called.step: stage.node for stage in stages}
     found = {name: _step(now, group, nodes.get(name)) for name, group in groups.items()}
     knobs, then = config["recipe"], recorded["recipe"]
     others = [

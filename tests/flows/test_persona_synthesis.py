@@ -67,6 +67,16 @@ def test_the_three_modes_are_structurally_different_prompts(task):
     assert few.index("How far") < few.index("A baker")
 
 
+def test_a_demonstration_given_back_is_no_text_of_the_persona():
+    shown = [{"text": "Two ferries leave opposite banks of a river at the same time and meet twice", "persona": None}]
+    given_back = "Math problem: Two ferries leave opposite banks of a lake at the same time and meet twice."
+    item, _ = made(given_back, mode="few_shot", shown=shown)
+    assert (item.reason, item.detail) == ("copied", "demonstration 1")
+    assert made(given_back)[0].reason is None  # it was not shown
+    asked = PROMPTS.tables["tasks"]["math"]["ask"]
+    assert (made(asked)[0].reason, made(asked)[0].detail) == ("copied", "what was asked")
+
+
 def test_modifiers_stand_in_the_prompt_without_losing_the_persona():
     plain = prompt()
     changed = prompt(topic="bees", difficulty="Olympiad level", language="German")
