@@ -46,6 +46,7 @@ PROVENANCE = pa.struct(
         ("logprobs", pa.list_(pa.float32())),
         ("created_at", pa.timestamp("us", tz="UTC")),
         ("attempt", pa.string()),
+        ("calls", pa.list_(pa.int32())),  # which of its row's calls the item rests on, as ``calls/`` numbers them
     ]
 )
 
@@ -159,13 +160,24 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What a flow returns: kept when ``reason`` is None, otherwise rejected by that name."""
+    """What a flow returns: kept when ``reason`` is None, otherwise rejected by that name.
+
+    Attributes:
+        columns: its values.
+        answer: what it was read from, which provenance is of.
+        detail: more of the reason.
+        parents: ids of rows that it was made from, beside the flow's own.
+        after: places, among what the flow returns, of the items that it was made from.
+        on: answers that it rests on beside ``answer``, such as that of a step before.
+    """
 
     columns: Mapping[str, Any]
     answer: Answer | None = None
     reason: str | None = None
     detail: str = ""
     parents: tuple[str, ...] = ()
+    after: tuple[int, ...] = ()
+    on: tuple[Answer, ...] = ()
 
 
 def keep(answer: Answer | None = None, /, *, parents: tuple[str, ...] = (), **columns: Any) -> Item:

@@ -10,7 +10,7 @@ import reprlib
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -77,12 +77,13 @@ CALLS = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class RowDone:
-    """One row, finished: its items, or the error that sends it to quarantine."""
+    """One row, finished: its items, or the error that sends it to quarantine, with what is ``shown`` of the row."""
 
     row_id: str
     items: list[Item]
     calls: list[Call]
     error: Exception | None
+    shown: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ItemColumns:
@@ -90,7 +91,6 @@ class ItemColumns:
 
     def __init__(self, columns: Mapping[str, str]) -> None:
         self.ids: list[str] = []
-        self._row_ids: list[str] = []
         self._parents: list[list[str]] = []
         self._reasons: list[str | None] = []
         self._details: list[str] = []
@@ -98,10 +98,10 @@ class ItemColumns:
         self._types = {name: COLUMN_TYPES[kind] for name, kind in columns.items()}
         self._values: dict[str, list[Any]] = {name: [] for name in columns}
 
-    def add(self, item: Item, id_: str, row_id: str, provenance: dict[str, Any]) -> None:
+    def add(self, item: Item, id_: str, parents: Sequence[str], provenance: dict[str, Any]) -> None:
+        """``parents`` begin with the row that the item was made of."""
         self.ids.append(id_)
-        self._row_ids.append(row_id)
-        self._parents.append([row_id, *item.parents])
+        self._parents.append(list(parents))
         self._reasons.append(None if item.reason is None else storable(item.reason))
         self._details.append(storable(item.detail))
         self._provenance.append(provenance)
@@ -116,7 +116,7 @@ class ItemColumns:
         return self._table(
             {
                 "id": pa.array(self.ids, pa.string()),
-                "row_id": pa.array(self._row_ids, pa.string()),
+                "row_id": pa.array([parents[0] for parents in self._parents], pa.string()),
                 "reason": pa.array(self._reasons, pa.string()),
                 "detail": pa.array(self._details, pa.string()),
             }
@@ -140,6 +140,11 @@ def check_columns(stage: str, columns: Mapping[str, str]) -> None:
             raise UserError(f"{where}: the name is Nightmill's own ({', '.join(RESERVED)}); use another")
 
 
+def fits(value: Any, kind: str) -> bool:
+    """Whether a value can be stored under a type of ``COLUMN_TYPES``."""
+    return value is None or _FITS[kind](value)
+
+
 def checked(item: Item, columns: Mapping[str, str], stage: str) -> Item:
     """The item with its texts made storable; checked here, so that one bad item fails its row and not its shard.
 
@@ -154,7 +159,7 @@ def checked(item: Item, columns: Mapping[str, str], stage: str) -> Item:
             f"recipe.stages.{stage}.columns declares {sorted(columns)}"
         )
     for name, value in item.columns.items():
-        if value is not None and not _FITS[columns[name]](value):
+        if not fits(value, columns[name]):
             raise TypeError(f"column {name} is declared {columns[name]}, the flow gave {reprlib.repr(value)}")
     return replace(item, columns={name: _stored(value) for name, value in item.columns.items()})
 
@@ -175,7 +180,14 @@ def failure(stage: str, row: RowDone, kind: str) -> dict[str, Any]:
         place = traceback.extract_tb(row.error.__traceback__)[-1]
         message = f"{message} ({place.filename.rsplit('/', 1)[-1]}:{place.lineno})"
     text = storable(request_json(request)) if request else None
-    return {"row_id": row.row_id, "stage": stage, "error": kind, "message": storable(message), "request": text}
+    known = {"row_id": row.row_id, "stage": stage, "error": kind, "message": storable(message), "request": text}
+    return {beside(known, name): value for name, value in row.shown.items()} | known
+
+
+def failed_table(failed: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> pa.Table:
+    """Quarantine: ``FAILED``, and the items' ``columns`` (types by name) as far as the rows have them."""
+    own = [(beside(FAILED.names, name), COLUMN_TYPES[kind]) for name, kind in columns.items()]
+    return pa.Table.from_pylist(failed, schema=pa.schema([*FAILED, *own]))
 
 
 def request_json(request: Request) -> str:

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from pipelines.engine.row import RowLLM
 from pipelines.errors import EngineDead, RowFailed
 from pipelines.prompts import PromptSet
 from pipelines.rows import Item, Row, item_id, python_rows
-from pipelines.stages.account import FAILED, ItemColumns, RowDone, calls_table, checked, failure
+from pipelines.stages.account import ItemColumns, RowDone, calls_table, checked, failed_table, failure, fits
 from pipelines.stages.stage import Stage, bind
 from pipelines.store.commit import Outcome, new_attempt
 from pipelines.store.dataset import Shard
@@ -75,7 +75,7 @@ class FlowWork:
     async def _row(self, row: Row) -> RowDone:
         llms = [self._llm(row, draw) for draw in range(self.draw, self.draw + self.draws)]
         try:
-            items = await _together([self._sample(row, llm) for llm in llms])
+            items = await _together([self._sample(row, llm) for llm in llms], self._shown(row))
         except EngineDead:
             raise
         except Exception as error:
@@ -83,17 +83,21 @@ class FlowWork:
             if not self.engine.alive():
                 raise EngineDead(f"the engine died while row {row['id']} was under way") from error
             self.progress["failed"] += 1
-            return RowDone(row["id"], [], [call for llm in llms for call in llm.calls], error)
+            return RowDone(row["id"], [], [call for llm in llms for call in llm.calls], error, self._shown(row))
         self.progress["rows"] += 1
         self.progress["kept"] += sum(1 for item in items if item.reason is None)
         # A flow that returns nothing must still leave a trace: rows in = kept + rejected + failed.
         calls = [call for llm in llms for call in llm.calls]
-        return RowDone(row["id"], items or [Item({}, reason="no_items")], calls, None)
+        return RowDone(row["id"], items or [Item(self._shown(row), reason="no_items")], calls, None)
 
     async def _sample(self, row: Row, llm: RowLLM) -> Sequence[Item]:
         async with self.rows_in_flight:
             made = await self.flow(row, llm, self.prompts)
         return [_marked(checked(item, self.columns, self.stage)) for item in made]
+
+    def _shown(self, row: Row) -> dict[str, Any]:
+        """Of a row that came to nothing, what its items would have had of it."""
+        return {name: row[name] for name, kind in self.columns.items() if name in row and fits(row[name], kind)}
 
     def _llm(self, row: Row, draw: int) -> RowLLM:
         how: dict[str, Any] = {"seed": self.seed, "overlong": self.overlong, "draw": draw}
@@ -118,14 +122,13 @@ class FlowWork:
                 failures[kind] += 1
                 failed.append(failure(self.stage, row, kind))
                 continue
-            for index, item in enumerate(row.items):
+            ids = [item_id(self.fingerprint, row.row_id, index) for index in range(len(row.items))]
+            numbers = {id(answer): number for number, call in enumerate(row.calls) for answer in call.answers}
+            for item, own in zip(row.items, ids, strict=True):
                 target = kept if item.reason is None else rejected
-                target.add(
-                    item,
-                    item_id(self.fingerprint, row.row_id, index),
-                    row.row_id,
-                    self._provenance(item, now, attempt),
-                )
+                on = sorted({numbers[id(one)] for one in (*item.on, item.answer) if id(one) in numbers})
+                parents = (row.row_id, *item.parents, *(ids[place] for place in item.after))
+                target.add(item, own, parents, self._provenance(item, now, attempt) | {"calls": on})
                 if item.reason is not None:
                     reasons[item.reason] += 1
             if any(item.reason is None for item in row.items):
@@ -153,7 +156,7 @@ class FlowWork:
             seconds=round(time.monotonic() - started, 3),
             finished_at=now.isoformat(),
         )
-        sides = {"rejected": rejected.rejected_table(), "failed": pa.Table.from_pylist(failed, schema=FAILED)}
+        sides = {"rejected": rejected.rejected_table(), "failed": failed_table(failed, self.columns)}
         if self.keep_calls:
             sides["calls"] = calls_table(done)
         return Outcome(kept.kept_table(), entry, sides)
@@ -211,11 +214,11 @@ def flow_work(
     )
 
 
-async def _together(samples: Sequence[Awaitable[Sequence[Item]]]) -> list[Item]:
+async def _together(samples: Sequence[Awaitable[Sequence[Item]]], shown: Mapping[str, Any]) -> list[Item]:
     """The items of a row's samples, which run at once.
 
-    One of several that breaks is a rejected item by the error's name: it costs the row none of the others. Where all
-    break, the row fails by the first error.
+    One of several that breaks is a rejected item by the error's name, with what is ``shown`` of the row: it costs the
+    row none of the others. Where all break, the row fails by the first error.
     """
     found = await asyncio.gather(*samples, return_exceptions=True)
     errors = [one for one in found if isinstance(one, BaseException)]
@@ -223,8 +226,12 @@ async def _together(samples: Sequence[Awaitable[Sequence[Item]]]) -> list[Item]:
         raise fatal[0]
     if len(errors) == len(samples):
         raise errors[0]
-    each = [[Item({}, None, _kind(one), str(one))] if isinstance(one, BaseException) else one for one in found]
-    return [item for items in each for item in items]
+    items: list[Item] = []
+    for one in found:
+        made = [Item(shown, None, _kind(one), str(one))] if isinstance(one, BaseException) else one
+        before = len(items)
+        items += [replace(item, after=tuple(before + place for place in item.after)) for item in made]
+    return items
 
 
 def _kind(error: BaseException) -> str:
@@ -235,5 +242,5 @@ def _kind(error: BaseException) -> str:
 def _marked(item: Item) -> Item:
     """A kept item whose answer ``max_tokens`` cut becomes a rejected one: it is never kept unmarked."""
     if item.reason is None and item.answer is not None and item.answer.cut:
-        return Item(item.columns, item.answer, "cut_by_max_tokens", item.detail, item.parents)
+        return replace(item, reason="cut_by_max_tokens")
     return item

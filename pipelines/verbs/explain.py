@@ -54,7 +54,7 @@ def _row(stages: Sequence[StageNow], home: Home, until: int) -> dict[str, Any]:
         "id": home.id,
         "columns": json_ready(own),
         "provenance": json_ready({k: v for k, v in provenance.items() if v is not None}),
-        "calls": _calls(stage, home.shard, parents[0]) if made and parents else [],
+        "calls": _calls(stage, home.shard, parents[0], provenance.get("calls")) if made and parents else [],
         "path": list(_path(stages, home, record, until)),
         "parents": [_parent(stages, home, number, id_) for number, id_ in enumerate(parents)] if made else [],
     }
@@ -121,11 +121,15 @@ def _taken_up(stage: StageNow, shard: int, row_id: str) -> dict[str, Any]:
     }
 
 
-def _calls(stage: StageNow, shard: int, row_id: str) -> list[dict[str, Any]] | None:
+def _calls(
+    stage: StageNow, shard: int, row_id: str, rests_on: Sequence[int] | None = None
+) -> list[dict[str, Any]] | None:
+    """The calls of a row, or those of them (by number) that one of its items ``rests_on``; None: not stored."""
     entry = stage.entries[shard]
     if entry.calls and "calls" not in entry.files:
         return None
-    return [call_of(call) for call in side_rows(stage, shard, "calls", row_id)]
+    calls = side_rows(stage, shard, "calls", row_id)
+    return [call_of(call) for call in calls if not rests_on or call["call"] in rests_on]
 
 
 def render(result: Mapping[str, Any]) -> Tree:

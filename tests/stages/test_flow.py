@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -310,3 +311,42 @@ def test_columns_are_checked_before_anything_starts():
         check_columns("say", {"said": "text"})
     with pytest.raises(Exception, match="Nightmill's own"):
         check_columns("say", {"id": "string"})
+
+
+async def refined(row, llm, prompts):
+    """A question, a suggestion, and the question made of both, of which the second is too long."""
+    first, hint = [await llm.chat(prompts.render("ask", text=f"{row['text']}{n}")) for n in range(2)]
+    better = await llm.chat(prompts.render("ask", text=f"{row['text']}2..."))
+    return [keep(first, said=first.text), replace(keep(better, said=better.text), after=(0,), on=(hint,))]
+
+
+@pytest.mark.parametrize("draws", [1, 2])
+def test_an_item_made_of_another_knows_it_and_the_calls_it_rests_on(draws):
+    outcome = run(refined, ["a"], draws=draws)
+    kept, rejected = outcome.kept.to_pylist(), outcome.sides["rejected"].to_pylist()
+    assert [item["provenance"]["calls"] for item in kept] == [[0], [3]][:draws]
+    assert [item["provenance"]["calls"] for item in rejected] == [[1, 2], [4, 5]][:draws]
+    assert [item["reason"] for item in rejected] == ["cut_by_max_tokens"] * draws
+    assert len({item["id"] for item in [*kept, *rejected]}) == 2 * draws
+
+
+def test_parents_beside_the_row_are_items_of_the_same_sample():
+    async def chain(row, llm, prompts):
+        return [keep(said="a"), replace(keep(said="b"), after=(0,))]
+
+    ids = {item["id"]: item for item in run(chain, ["a"], draws=2).kept.to_pylist()}
+    first, second, third, fourth = ids
+    assert [ids[one]["parent_ids"] for one in ids] == [["row0"], ["row0", first], ["row0"], ["row0", third]]
+
+
+def test_what_came_to_nothing_shows_what_its_items_would_have_had_of_the_row():
+    async def none(row, llm, prompts):
+        if row["text"] == "b":
+            raise CallFailed("broken")
+        return []
+
+    outcome = run(none, ["a", "b"], columns={"text": "string", "said": "string"})
+    assert [(row["reason"], row["text"]) for row in outcome.sides["rejected"].to_pylist()] == [("no_items", "a")]
+    assert [(row["error"], row["text"], row["said"]) for row in outcome.sides["failed"].to_pylist()] == [
+        ("call_failed", "b", None)
+    ]
