@@ -29,6 +29,7 @@ from pipelines.face.groups import options
 from pipelines.face.hydra_home import opened
 from pipelines.face.overrides import did_you_mean, nearest, nearest_keys, shown
 from pipelines.face.quotas import quotas
+from pipelines.face.taxonomy import taxonomy
 
 #: Keys without a value of their own; a verb says which it needs.
 NEEDS = ("recipe", "input", "output")
@@ -207,17 +208,28 @@ def _read_files(config: DictConfig) -> Iterator[str]:
     if (given := OmegaConf.select(config, "recipe.demonstrations")) is not None:
         found, wrong = demonstrations(_value(given), config.recipe.mode)
         # What stands in a file is text, whatever it looks like.
-        config.recipe.demonstrations = found and [{key: _literal(text) for key, text in one.items()} for one in found]
+        config.recipe.demonstrations = _literal(found)
         yield from wrong
     if (given := OmegaConf.select(config, "recipe.quotas")) is not None:
         config.recipe.quotas, wrong = quotas(_value(given))
         yield from wrong
+    if (given := OmegaConf.select(config, "recipe.skill")) is not None:
+        skills, wrong = taxonomy(_value(given), _value(config.prompt))
+        worded = {f"{name}.{one}": text for name in skills for one, text in skills[name].get("templates", {}).items()}
+        config.prompt.templates = {**config.prompt.templates, **_literal(worded)}
+        config.recipe.taxonomy = _literal(skills)
+        yield from wrong
 
 
-def _literal(text: str) -> str:
-    """A text that is itself once references are resolved."""
-    escaped: str = re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + "\\${", text)
-    return escaped
+def _literal(value: Any) -> Any:
+    """A value whose texts are themselves once references are resolved."""
+    if isinstance(value, dict):
+        return {key: _literal(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_literal(one) for one in value]
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + "\\${", value)
+    return value
 
 
 def _value(node: Any) -> Any:

@@ -45,7 +45,8 @@ def summary(
     first = next(iter(per_stage))
     diversity = read_record(place, "stats.json").get("diversity")
     sample = read_slice(place.sub("data"), 0, 0, 5)
-    shown = [f.name for f in sample.schema if pa.types.is_string(f.type) and f.name != "id"]
+    texts = [f.name for f in sample.schema if pa.types.is_string(f.type) and f.name != "id"]
+    shown = [name for name in texts if name in config["recipe"]["shown"]] or texts
     return {
         "ok": True,
         "run": place.url,

@@ -22,10 +22,10 @@ from pipelines.face.templates import syntax_mistakes, template_mistakes
 STAGES = {
     "rows": ("enabled", "rows", "columns"),
     "flow": ("enabled", "from", "uses", "flow", "columns"),
-    "map": ("enabled", "map"),
-    "filters": ("enabled", "filters"),
-    "dedup": ("enabled", "dedup"),
-    "select": ("enabled", "select"),
+    "map": ("enabled", "from", "map"),
+    "filters": ("enabled", "from", "filters"),
+    "dedup": ("enabled", "from", "dedup"),
+    "select": ("enabled", "from", "select"),
 }
 
 
@@ -87,7 +87,7 @@ def _between_keys(config: Mapping[str, Any]) -> Iterator[str]:
             f"recipe.agreement={recipe['agreement']}: must be at most recipe.solutions={recipe['solutions']}; no "
             "problem would stay"
         )
-    for name, (task, neutral) in ONE_TASKS.items():
+    for name, (task, neutral) in ONE_TASKS.items() if "task" in recipe else ():
         if recipe.get(name, neutral) != neutral and recipe["task"] != task:
             yield f"recipe.{name}={recipe[name]}: only recipe.task={task} heeds it, and this is {recipe['task']}"
     engine = config["engine"]

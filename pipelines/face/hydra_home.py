@@ -24,7 +24,11 @@ LAUNCHER = "hydra._internal.core_plugins.nightmill.Sequential"
 
 
 def register() -> None:
-    """Tell Hydra our schemas, and recipes ``${one_of:${recipe.mode},few_shot,...}``; again changes nothing."""
+    """Tell Hydra our schemas, and recipes ``${one_of:...}`` and ``${among:...}``; again changes nothing.
+
+    ``${one_of:${recipe.mode},few_shot,...}`` is whether a value is one of some,
+    ``${among:tool_use,${recipe.taxonomy}}`` whether it is a key of a table.
+    """
     store = ConfigStore.instance()
     store.store(group="schema", name="root", node=settings.Root)
     for name, schema in settings.ENGINES.items():
@@ -32,6 +36,7 @@ def register() -> None:
     for name, schema in knobs.RECIPES.items():
         store.store(group="schema/recipe", name=name, node=schema)
     OmegaConf.register_new_resolver("one_of", lambda value, *among: value in among, replace=True)
+    OmegaConf.register_new_resolver("among", lambda value, table: value in (table or ()), replace=True)
     store.store(group="hydra/launcher", name="nightmill", node={"_target_": LAUNCHER})
 
 

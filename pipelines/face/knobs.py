@@ -141,6 +141,31 @@ class SimilarityStudy(Recipe):
     sample: int = key("personas that pairs are looked for in, drawn by lot; all of them are encoded", rule=at_least(2))
 
 
+@dataclass
+class AgentInstruct(Recipe):
+    """Recipe ``agent_instruct``: from texts and code to instructions with responses, skill by skill."""
+
+    skill: Any = key("all, a skill's name, a YAML file of one, or a list of these", rule=NOT_EMPTY)
+    scale: str = key(
+        "paper, or small (one transformer, few instructions, 96 tokens a call)",
+        rule=Rule("paper or small", lambda scale: scale in ("paper", "small")),
+    )
+    scales: dict[str, Any] = key("what the keys below are at each scale", {})
+    skills_per_seed: int | None = key("skills that take up a seed, by lot; null: all that take its kind", None)
+    types: int = key("types of instruction asked for, of those that suit the text", rule=at_least(1))
+    instructions: int = key("instructions asked for of each type, at most", rule=at_least(1))
+    tries: int = key("transformers tried, at most, where one declines", rule=at_least(1))
+    rounds: int = key("rounds of refinement", rule=at_least(0))
+    goals: int = key("goals of refinement in a round", rule=at_least(0))
+    suggestions: int = key("suggestions for each goal; each is followed by an edit", rule=at_least(1))
+    votes: int = key("votes on a question with options; more than half must agree", rule=at_least(1))
+    turns: int = key("user turns of a conversation, in skills that are one", rule=at_least(1))
+    follow_ups: int = key("user turns after the response, in other skills", rule=at_least(0))
+    max_tokens: int = key("longest answer of a call, in tokens; sampling.max_tokens takes it", rule=at_least(16))
+    temperatures: dict[str, float] = key("by step: transform, instruct, suggest, edit, respond, judge", {})
+    taxonomy: Any = key("the skills as read from their files; recipe.skill names them", None)
+
+
 #: Schemas of the group ``recipe``, by the name that a recipe file's defaults use.
 RECIPES: dict[str, type] = {
     "plain": Recipe,
@@ -150,4 +175,5 @@ RECIPES: dict[str, type] = {
     "persona_synthesis": PersonaSynthesis,
     "persona_math": PersonaMath,
     "similarity_study": SimilarityStudy,
+    "agent_instruct": AgentInstruct,
 }

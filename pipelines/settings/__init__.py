@@ -200,6 +200,7 @@ class Recipe:
     """Group ``recipe`` (data): an ordered list of stages; knobs.py adds each recipe's own keys."""
 
     name: str = key("name of the recipe")
+    shown: list[str] = key("columns that the summary's few rows show; none: all that hold text", [])
     overlong: Overlong = key("prompts that do not fit: trim (cut the flow's field) or fail (the row)", Overlong.trim)
     stages: dict[str, Any] = key("stages in order: name -> {flow | filters | dedup settings}", {})
 

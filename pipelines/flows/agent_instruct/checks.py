@@ -1,0 +1,54 @@
+"""What a program can say against an instruction before anyone answers it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pipelines.flows.agent_instruct.drafts import Draft
+from pipelines.flows.agent_instruct.skill import Skill
+from pipelines.flows.copies import copied
+
+#: Words that point at a text which stands elsewhere.
+_POINTS = re.compile(
+    r"\b(?:the|this|that|given|above|following|provided) "
+    r"(?:text|passage|paragraph|article|document|excerpt|story|snippet)\b"
+    r"|\b(?:mentioned|described|stated|shown|given) (?:above|in the)\b|\baccording to the (?:text|passage|author)\b",
+    re.IGNORECASE,
+)
+_LETTER = re.compile(
+    r"^\W*(?:answer|option|the (?:right|correct) (?:answer|option))?\W*(?:is\W+)?([A-Z])\b", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A reason to reject, and more of it."""
+
+    reason: str
+    detail: str = ""
+
+
+def wrong_with(draft: Draft, skill: Skill, ask: str) -> Wrong | None:
+    """What is wrong with an instruction, or nothing; ``ask`` is what its maker was asked for.
+
+    Reasons: ``bad_options``, ``not_self_contained``, ``copied``, ``too_short``.
+    """
+    if len(re.findall(r"\w+", draft.instruction)) < 2:
+        return Wrong("too_short")
+    if draft.options:
+        distinct = {option.casefold() for option in draft.options if option}
+        if len(distinct) < len(draft.options):
+            return Wrong("bad_options", "two options are the same, or one is empty")
+    if skill.content == "hidden" and (found := _POINTS.search(draft.instruction)):
+        return Wrong("not_self_contained", found[0])
+    if source := copied(draft.instruction, {"what was asked": ask}):
+        return Wrong("copied", source)
+    return None
+
+
+def letter_of(response: str, options: int) -> str | None:
+    """The letter of the option that a response begins with; None where it begins with none of them."""
+    found = _LETTER.match(response)
+    named = found[1].upper() if found else ""
+    return named if named and ord(named) - ord("A") < options else None

@@ -1,0 +1,124 @@
+"""One seed that one skill took up: what its steps share, and how they ask a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from pipelines.engine.llm import LLM
+from pipelines.flows.agent_instruct.skill import Skill
+from pipelines.prompts import Message, PromptSet
+from pipelines.rows import Answer, Item, Row, reject
+
+Schema = Mapping[str, Any]
+
+#: Characters that a token of an answer has at the least, on average, in English: what a schema may ask for by these.
+_CHARS_PER_TOKEN = 2.5
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is made of a seed.
+
+    Attributes:
+        types: types of instruction that are asked for; ``instructions``: how many of each, at most.
+        tries: transformers that are drawn, at most, where one declines.
+        rounds: of refinement; ``goals``: how many of the skill's goals in each; ``suggestions``: for each goal.
+        votes: answers to a question with options, of which more than half must agree.
+        turns: user turns of a conversation; ``follow_ups``: user turns after the response of any other skill.
+        max_tokens: longest answer of a call, in tokens.
+        temperatures: by step: transform, instruct, suggest, edit, respond, judge.
+    """
+
+    types: int
+    instructions: int
+    tries: int
+    rounds: int
+    goals: int
+    suggestions: int
+    votes: int
+    turns: int
+    follow_ups: int
+    max_tokens: int
+    temperatures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A seed (its text in the column ``text``), a skill, and who answers; ``library``: texts of other seeds."""
+
+    row: Row
+    skill: Skill
+    scale: Scale
+    llm: LLM
+    prompts: PromptSet
+    library: tuple[str, ...] = ()
+
+    async def ask(self, step: str, template: str, *, schema: Schema | None = None, **fields: Any) -> Answer:
+        """One answer to a prompt of the skill, at the temperature of ``step``."""
+        prompt = self.skill.render(self.prompts, template, **fields)
+        return await self.llm.chat(prompt, schema=schema, temperature=self.scale.temperatures[step])
+
+    async def samples(
+        self, step: str, template: str, count: int, *, schema: Schema | None = None, **fields: Any
+    ) -> list[Answer]:
+        """``count`` answers to a prompt of the skill."""
+        prompt = self.skill.render(self.prompts, template, **fields)
+        return await self.llm.sample(prompt, count, schema=schema, temperature=self.scale.temperatures[step])
+
+    async def say(self, said: str, history: Sequence[Message], *, schema: Schema | None = None) -> Answer:
+        """The assistant's answer to the next user turn after ``history``.
+
+        Raises:
+            PromptTooLong: the conversation does not fit.
+        """
+        prompt = self.prompts.render("turn", trim="said", history=tuple(history), said=said)
+        return await self.llm.chat(prompt, schema=schema, temperature=self.scale.temperatures["respond"])
+
+    def characters(self, share: float) -> int:
+        """Characters that ``share`` of the longest answer holds, for the lengths of a schema."""
+        return max(16, int(share * _CHARS_PER_TOKEN * self.scale.max_tokens))
+
+    def lot(self, *what: object) -> tuple[object, ...]:
+        """What a draw is by: the seed, the skill, how often the seed was taken up, and what is drawn."""
+        return (self.row["id"], self.skill.name, self.llm.draw, *what)
+
+
+def structured(answer: Answer, schema: Schema) -> Any:
+    """The value of an answer that was to obey ``schema``; a rejected item where it does not.
+
+    An engine in this process is held to the schema; a server may not heed it. Reasons: ``cut_by_max_tokens``,
+    ``unparsable``, ``off_schema``.
+    """
+    try:
+        value = json.loads(answer.text, strict=False)
+    except ValueError as error:
+        return reject("cut_by_max_tokens" if answer.cut else "unparsable", answer, detail=str(error))
+    wrong = next(Draft202012Validator(schema).iter_errors(value), None)
+    if wrong is not None:
+        return reject("off_schema", answer, detail=f"{wrong.json_path}: {wrong.message}"[:500])
+    return value
+
+
+def is_no(value: Any) -> bool:
+    """Whether ``structured`` found a rejected item instead of a value."""
+    return isinstance(value, Item)
+
+
+def an_object(**properties: Schema) -> dict[str, Any]:
+    """The schema of an object with exactly these properties."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def a_text(longest: int) -> dict[str, Any]:
+    """The schema of a text that is not empty, of at most ``longest`` characters."""
+    return {"type": "string", "minLength": 1, "maxLength": longest}

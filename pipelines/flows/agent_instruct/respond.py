@@ -1,0 +1,161 @@
+"""Responses (papers.md 2.7): every instruction is answered, what a program or a judge can decide about it is decided.
+
+What the model is asked is what the item shows: the turns as they were sent, so a text that was shortened to fit is kept
+as it was read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipelines.errors import PromptTooLong
+from pipelines.flows.agent_instruct import constraints
+from pipelines.flows.agent_instruct.checks import Wrong, letter_of
+from pipelines.flows.agent_instruct.drafts import Draft
+from pipelines.flows.agent_instruct.instruct import letter
+from pipelines.flows.agent_instruct.lesson import Lesson, an_object, is_no, structured
+from pipelines.prompts import Message
+from pipelines.rows import Answer, Item, keep, reject
+
+#: Verdicts by judge: the schema's property and the value that lets an item stay, with the reason for the other value.
+VERDICTS: Mapping[str, Mapping[str, tuple[bool, str]]] = {
+    "unanswerable": {"answerable": (False, "answerable"), "declines": (True, "did_not_decline")},
+    "changed_answer": {"same_answer": (False, "same_answer")},
+}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What became of an instruction: the conversation, its last answer, what speaks against it, and votes for it."""
+
+    messages: tuple[Message, ...]
+    answer: Answer | None
+    wrong: Wrong | None = None
+    votes: int | None = None
+    more: tuple[Answer, ...] = ()
+
+    @property
+    def first(self) -> str:
+        """The first response; empty where none came."""
+        return next((text for role, text in self.messages if role == "assistant"), "")
+
+
+async def respond(lesson: Lesson, drafts: Sequence[Draft]) -> list[Item]:
+    """An item for each draft, in their order.
+
+    Rejects: ``cut_by_max_tokens``, ``empty_response``, ``off_schema``, ``no_letter`` (of the options),
+    ``no_agreement`` (of votes), ``constraint_broken``, ``prompt_too_long`` (a conversation that does not fit), and by
+    judges ``answerable``, ``did_not_decline``, ``same_answer``, ``no_verdict`` (a judge's answer that is none).
+    """
+    reply = lesson.skill.step("respond", _reply)
+    replies: list[Reply] = list(await asyncio.gather(*(reply(lesson, draft) for draft in drafts)))
+    judged = await asyncio.gather(
+        *(_judged(lesson, draft, one, replies) for draft, one in zip(drafts, replies, strict=True))
+    )
+    return [_item(draft, one) for draft, one in zip(drafts, judged, strict=True)]
+
+
+async def _reply(lesson: Lesson, draft: Draft) -> Reply:
+    """The response to one instruction, with further turns where the skill or the scale asks for some."""
+    fields = {
+        "content": draft.content.text if lesson.skill.content == "shown" else "",
+        "instruction": draft.instruction,
+        "options": draft.options,
+    }
+    answer = await lesson.ask("respond", "question", schema=lesson.skill.respond, **fields)
+    said = (answer.sent or lesson.skill.render(lesson.prompts, "question", **fields).messages)[-1]
+    reply = Reply((said, ("assistant", answer.text.strip())), answer)
+    if wrong := _against(lesson, draft, answer):
+        return replace(reply, wrong=wrong)
+    if draft.options:
+        return await _voted(lesson, draft, reply, fields)
+    turns = lesson.scale.turns if lesson.skill.several_turns else 1 + lesson.scale.follow_ups
+    return await _further(lesson, reply, turns) if turns > 1 else reply
+
+
+def _against(lesson: Lesson, draft: Draft, answer: Answer) -> Wrong | None:
+    """What a program says against a response."""
+    if answer.cut:
+        return Wrong("cut_by_max_tokens")
+    if not answer.text.strip():
+        return Wrong("empty_response")
+    if lesson.skill.respond is not None and is_no(found := structured(answer, lesson.skill.respond)):
+        return Wrong(found.reason, found.detail)
+    if draft.options and letter_of(answer.text, len(draft.options)) is None:
+        return Wrong("no_letter")
+    if name := constraints.broken(draft.constraint, answer.text.strip()):
+        return Wrong("constraint_broken", name)
+    return None
+
+
+async def _voted(lesson: Lesson, draft: Draft, reply: Reply, fields: Mapping[str, Any]) -> Reply:
+    """The reply with the votes for its letter; without more than half of them it is rejected."""
+    schema = {"enum": [letter(place) for place in range(len(draft.options))]}
+    votes = await lesson.samples("respond", "question", lesson.scale.votes, schema=schema, **fields)
+    own = letter_of(reply.first, len(draft.options))
+    agree = sum(letter_of(vote.text, len(draft.options)) == own for vote in votes)
+    wrong = None if 2 * agree > len(votes) else Wrong("no_agreement", f"{agree} of {len(votes)} votes for {own}")
+    return replace(reply, votes=agree, wrong=wrong, more=tuple(votes))
+
+
+async def _further(lesson: Lesson, reply: Reply, turns: int) -> Reply:
+    """The conversation with further turns of a user, whom the model plays, each answered."""
+    messages, more = list(reply.messages), list[Answer]()
+    for _ in range(turns - 1):
+        spoken = "\n\n".join(f"{role}: {text}" for role, text in messages)
+        asked = await lesson.ask("suggest", "follow_up", content=spoken)
+        more.append(asked)
+        if asked.cut or not asked.text.strip():
+            wrong = Wrong("cut_by_max_tokens" if asked.cut else "empty_response", "a turn of the user")
+            return replace(reply, messages=tuple(messages), wrong=wrong, more=tuple(more))
+        try:
+            answer = await lesson.say(asked.text.strip(), messages)
+        except PromptTooLong as error:
+            wrong = Wrong("prompt_too_long", str(error))
+            return replace(reply, messages=tuple(messages), wrong=wrong, more=tuple(more))
+        more.append(answer)
+        messages += [("user", asked.text.strip()), ("assistant", answer.text.strip())]
+        if answer.cut or not answer.text.strip():
+            wrong = Wrong("cut_by_max_tokens" if answer.cut else "empty_response", "a turn of the assistant")
+            return replace(reply, messages=tuple(messages), wrong=wrong, more=tuple(more))
+    return replace(reply, messages=tuple(messages), more=tuple(more))
+
+
+async def _judged(lesson: Lesson, draft: Draft, reply: Reply, replies: Sequence[Reply]) -> Reply:
+    """The reply with the verdict that the draft's goal asks for: by program where options decide, else by the model."""
+    judge = lesson.skill.refiners[draft.goal].judge if draft.goal else None
+    if reply.wrong or judge is None or draft.parent is None:
+        return reply
+    before = replies[draft.parent].first
+    if judge == "changed_answer" and draft.options:
+        same = letter_of(before, len(draft.options)) == letter_of(reply.first, len(draft.options))
+        return replace(reply, wrong=Wrong("same_answer", "the same letter")) if same else reply
+    verdicts = VERDICTS[judge]
+    schema = an_object(**{name: {"type": "boolean"} for name in verdicts})
+    fields = {"content": draft.content.text, "instruction": draft.instruction, "options": draft.options}
+    answer = await lesson.ask("judge", f"judge_{judge}", schema=schema, response=reply.first, before=before, **fields)
+    more = (*reply.more, answer)
+    found = structured(answer, schema)
+    if is_no(found):
+        return replace(reply, wrong=Wrong("no_verdict", f"{found.reason}: {found.detail}"), more=more)
+    reason = next((reason for name, (stays, reason) in verdicts.items() if found[name] is not stays), None)
+    return replace(reply, wrong=Wrong(reason) if reason else None, more=more)
+
+
+def _item(draft: Draft, reply: Reply) -> Item:
+    columns: dict[str, Any] = {
+        "response": reply.first,
+        "messages": json.dumps([{"role": role, "content": text} for role, text in reply.messages], ensure_ascii=False),
+        "turns": sum(role == "user" for role, _ in reply.messages),
+        "votes": reply.votes,
+    }
+    made = (
+        keep(reply.answer, **columns)
+        if reply.wrong is None
+        else reject(reply.wrong.reason, reply.answer, detail=reply.wrong.detail, **columns)
+    )
+    return draft.item(replace(made, on=reply.more))
