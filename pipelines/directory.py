@@ -20,9 +20,10 @@ from pipelines.recipe import Round, changed_stages, recorded, stages_of
 from pipelines.stages.stage import Stage, chains
 from pipelines.store.dataset import committed
 from pipelines.store.files import Folder
+from pipelines.store.freeze import check, freeze, settings_of
 from pipelines.store.inputs.find import holds
 from pipelines.store.lease import Lease, acquire, holder
-from pipelines.store.manifest import KEYS, Manifest, check, freeze
+from pipelines.store.manifest import Manifest
 from pipelines.store.record import read_record, write_record
 from pipelines.store.survey import stage_records
 
@@ -57,7 +58,7 @@ def settle_input(place: Folder, config: Mapping[str, Any]) -> Manifest:
     """The run's manifest: frozen at the first start, compared by name at every later one."""
     old = _checked_input(place, config)
     if old is None:
-        old = freeze(config["input"], **{key: config[key] for key in KEYS})
+        old = freeze(config["input"], **settings_of(config))
         write_record(place, "manifest.json", old.to_json())
     return old
 
@@ -166,7 +167,7 @@ def _checked_input(place: Folder, config: Mapping[str, Any]) -> Manifest | None:
         old = Manifest.from_json(read_record(place, "manifest.json"))
     except FileNotFoundError:
         return None
-    check(old, config["input"], **{key: config[key] for key in KEYS})
+    check(old, config["input"], **settings_of(config))
     return old
 
 

@@ -58,6 +58,8 @@ def mistakes(config: Mapping[str, Any]) -> Iterator[str]:
     recipe = config["recipe"]
     if recipe is None:
         return
+    if recipe["limit_by"] is not None:
+        yield from target_mistakes(recipe["limit_by"], "recipe.limit_by")
     yield from _reference_mistakes("recipe.stages", recipe["stages"])
     for name, node in recipe["stages"].items():
         yield from _name_mistakes(f"recipe.stages.{name}", name)

@@ -5,15 +5,16 @@ A sweep's points are composed while Hydra runs the sweep; opening it again leave
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.initialize import get_gh_backup, restore_gh_from_backup
-from omegaconf import OmegaConf
+from omegaconf import ListConfig, OmegaConf
 
 from pipelines import settings
 from pipelines.face import knobs
@@ -24,10 +25,11 @@ LAUNCHER = "hydra._internal.core_plugins.nightmill.Sequential"
 
 
 def register() -> None:
-    """Tell Hydra our schemas, and recipes ``${one_of:...}`` and ``${among:...}``; again changes nothing.
+    """Tell Hydra our schemas, and recipes their references; again changes nothing.
 
     ``${one_of:${recipe.mode},few_shot,...}`` is whether a value is one of some,
-    ``${among:tool_use,${recipe.taxonomy}}`` whether it is a key of a table.
+    ``${among:tool_use,${recipe.taxonomy}}`` whether it is a key of a table,
+    ``${each:takes,${recipe.taxonomy}}`` what the entries of a table have under a key, each value once.
     """
     store = ConfigStore.instance()
     store.store(group="schema", name="root", node=settings.Root)
@@ -37,7 +39,12 @@ def register() -> None:
         store.store(group="schema/recipe", name=name, node=schema)
     OmegaConf.register_new_resolver("one_of", lambda value, *among: value in among, replace=True)
     OmegaConf.register_new_resolver("among", lambda value, table: value in (table or ()), replace=True)
+    OmegaConf.register_new_resolver("each", _each, replace=True)
     store.store(group="hydra/launcher", name="nightmill", node={"_target_": LAUNCHER})
+
+
+def _each(key: str, table: Mapping[str, Any] | None) -> ListConfig:
+    return ListConfig(sorted({entry[key] for entry in (table or {}).values()}))
 
 
 @contextmanager

@@ -24,6 +24,7 @@ GIVEN: dict[str, tuple[str, ...]] = {
     "filters": ("table",),
     "dedup": ("dataset",),
     "select": ("dataset",),
+    "label": ("table",),
 }
 
 

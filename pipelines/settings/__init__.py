@@ -201,6 +201,7 @@ class Recipe:
 
     name: str = key("name of the recipe")
     shown: list[str] = key("columns that the summary's few rows show; none: all that hold text", [])
+    limit_by: Any = key("what limit counts, {label: function of a table, of: labels}; null: rows", None)
     overlong: Overlong = key("prompts that do not fit: trim (cut the flow's field) or fail (the row)", Overlong.trim)
     stages: dict[str, Any] = key("stages in order: name -> {flow | filters | dedup settings}", {})
 

@@ -16,13 +16,14 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from pipelines.bound import beside, bind
 from pipelines.engine.kinds import open_engine
 from pipelines.engine.llm import Engine
 from pipelines.errors import EngineDead, RunStopped, UserError
 from pipelines.rows import python_rows
 from pipelines.stages.flow import FlowWork, flow_work
 from pipelines.stages.sift import decided, encoded, filtered, given, mapped
-from pipelines.stages.stage import Job, Stage, beside, bind
+from pipelines.stages.stage import Job, Stage
 from pipelines.store.commit import Outcome, commit
 from pipelines.store.dataset import Shard, committed, part_name, read_part, read_shard
 from pipelines.store.decisions import decisions_for

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pipelines.bound import beside
 from pipelines.dedup.found import Segment
 from pipelines.dedup.index import outdated
 from pipelines.errors import RunStopped
 from pipelines.rows import digest
-from pipelines.stages.stage import Stage, beside
+from pipelines.stages.stage import Stage
 from pipelines.store.dataset import Dataset, Datasets, committed
 from pipelines.store.decisions import VECTORS, decided_already
 from pipelines.store.files import Folder, folder

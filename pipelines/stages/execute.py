@@ -10,12 +10,13 @@ import inspect
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from pipelines.bound import beside, bind
 from pipelines.dedup.found import Segment
 from pipelines.dedup.workers import Workers
 from pipelines.errors import RunStopped
 from pipelines.rows import canonical
 from pipelines.stages.before import Kept, encoded_in, index_has_grown, vectors_in
-from pipelines.stages.stage import Stage, beside, bind
+from pipelines.stages.stage import Stage
 from pipelines.store.commit import read_side
 from pipelines.store.dataset import Dataset, Plan, Shard, committed, slice_parts, taken
 from pipelines.store.decisions import VECTORS, decided_already, write_decisions

@@ -17,13 +17,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.bound import bind
 from pipelines.engine.llm import LLM, Engine, Sampling
 from pipelines.engine.row import RowLLM
 from pipelines.errors import EngineDead, RowFailed
 from pipelines.prompts import PromptSet
 from pipelines.rows import Item, Row, item_id, python_rows
 from pipelines.stages.account import ItemColumns, RowDone, calls_table, checked, failed_table, failure, fits
-from pipelines.stages.stage import Stage, bind
+from pipelines.stages.stage import Stage
 from pipelines.store.commit import Outcome, new_attempt
 from pipelines.store.dataset import Shard
 from pipelines.store.ledger import Entry

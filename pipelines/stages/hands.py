@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
+from pipelines.bound import beside
 from pipelines.dedup.workers import Workers
 from pipelines.stages.alone import Alone
 from pipelines.stages.delivery import Delivery
-from pipelines.stages.stage import Job, Stage, beside, enabled
+from pipelines.stages.stage import Job, Stage, enabled
 from pipelines.store.dataset import Shard
 
 

@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.bound import bind
 from pipelines.errors import Damaged
 from pipelines.rows import VERDICT, beside, digest
 from pipelines.stages.account import bare_rows
-from pipelines.stages.stage import Stage, bind
+from pipelines.stages.stage import Stage
 from pipelines.store.commit import Outcome, new_attempt
 from pipelines.store.dataset import Shard
 from pipelines.store.ledger import Entry

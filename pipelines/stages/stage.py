@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
+from pipelines.bound import beside
 from pipelines.names import StageName
 from pipelines.store.survey import DECIDING
 
@@ -109,26 +108,3 @@ def chains(recipe: Mapping[str, Any]) -> list[dict[str, Mapping[str, Any]]]:
 def enabled(recipe: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The nodes of all of a recipe's chains by name."""
     return {name: node for chain in chains(recipe) for name, node in chain.items()}
-
-
-def bind(node: Mapping[str, Any]) -> Callable[..., Any]:
-    """The function a node's ``_target_`` names, with the node's other keys as its keyword arguments."""
-    return partial(named(node["_target_"]), **_knobs(node))
-
-
-def beside(node: Mapping[str, Any], name: str) -> Callable[..., Any] | None:
-    """The function ``name`` in the module of a node's ``_target_``, with the node's knobs; None where there is none."""
-    found = getattr(importlib.import_module(node["_target_"].rpartition(".")[0]), name, None)
-    return None if found is None else partial(found, **_knobs(node))
-
-
-def _knobs(node: Mapping[str, Any]) -> dict[str, Any]:
-    """A node's keys that are its function's own."""
-    return {key: value for key, value in node.items() if not key.startswith("_")}
-
-
-def named(target: str) -> Callable[..., Any]:
-    """The function at a dotted path. Raises ImportError or AttributeError when there is none."""
-    module, _, name = target.rpartition(".")
-    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return function

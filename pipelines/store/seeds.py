@@ -19,11 +19,11 @@ import pyarrow.compute as pc
 from pipelines.buffers import bytes_of
 from pipelines.errors import UserError
 from pipelines.rows import PROVENANCE, RESERVED, VERDICT, beside, digest
-from pipelines.store.inputs.formats import FORMATS
 from pipelines.store.inputs.repair import as_type, valid_utf8
 from pipelines.store.inputs.source import CHUNK_BYTES, CHUNK_ROWS, Chunk
 from pipelines.store.manifest import Manifest
 from pipelines.store.occurrences import Keys, Occurrences
+from pipelines.store.taken import taken
 
 #: Stands for null where ids are hashed; no valid UTF-8 has this byte.
 _NULL = b"\xff"
@@ -80,7 +80,7 @@ def _judged(manifest: Manifest) -> Iterator[pa.Table]:
     names = ["row_id", "reason", "detail", *renamed(manifest, (*RESERVED, *VERDICT)).values()]
     seen = Occurrences(manifest.rows)
     start = 0
-    for chunk in _gathered(_chunks(manifest)):
+    for chunk in _gathered(taken(manifest)):
         rows = chunk.table.num_rows
         make = _hashed_ids if manifest.id_column is None else _given_ids
         ids, lacking = make(manifest, chunk.table, seen, start)
@@ -88,25 +88,6 @@ def _judged(manifest: Manifest) -> Iterator[pa.Table]:
         columns = [chunk.table[name] for name in renamed(manifest)]
         yield pa.table([ids, reason, detail, *columns], names=names)
         start += rows
-
-
-def _chunks(manifest: Manifest) -> Iterator[Chunk]:
-    """The manifest's rows up to ``limit``; a file that has not the rows it was frozen with is refused."""
-    left = manifest.rows
-    for file in manifest.files:
-        count = 0
-        for chunk in FORMATS[manifest.format].chunks(file, manifest.schema, manifest.text_column):
-            count += chunk.table.num_rows
-            if chunk.table.num_rows >= left:
-                yield Chunk(chunk.table.slice(0, left), {k: v for k, v in chunk.faults.items() if k < left})
-                return
-            left -= chunk.table.num_rows
-            yield chunk
-        if count != file.rows:
-            raise UserError(
-                f"input: {file.path} has other rows than when the run first started; put it back as it was, or start "
-                "another run with another output="
-            )
 
 
 def _gathered(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
@@ -196,7 +177,7 @@ def _given_ids(manifest: Manifest, table: pa.Table, seen: Occurrences, start: in
 def _require_new(manifest: Manifest, value: str, row: int) -> None:
     """Read the ids again up to ``row``, since equal 64-bit hashes only suggest that its id came before."""
     start = 0
-    for chunk in _chunks(manifest):
+    for chunk in taken(manifest):
         first = pc.index(_strings(chunk.table[manifest.id_column]), value).as_py()
         if first >= 0 and start + first < row:
             raise UserError(

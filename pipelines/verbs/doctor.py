@@ -22,10 +22,11 @@ from typing import Any
 import psutil
 
 from pipelines import settings
+from pipelines.bound import beside
 from pipelines.engine.resources import GIB, memory_problem, place
 from pipelines.engine.weights import PACKAGED, PREFIX, resolve
 from pipelines.errors import RunStopped, UserError
-from pipelines.stages.stage import beside, enabled
+from pipelines.stages.stage import enabled
 from pipelines.verbs.check import Check, checks_of_places
 from pipelines.verbs.known_bad import KNOWN_BAD
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from rich.table import Table
 
+from pipelines.bound import bind
 from pipelines.errors import UserError
-from pipelines.stages.stage import Stage, bind
+from pipelines.stages.stage import Stage
 from pipelines.verbs.pilot import Pilot, Step, pilot_of
 
 #: Share of a node's memory that the input of deciding may take.

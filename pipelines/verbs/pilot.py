@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.bound import beside
 from pipelines.dedup.found import Footprint
 from pipelines.errors import UserError
 from pipelines.names import StageName
 from pipelines.report.sample import evenly
 from pipelines.stages.before import encoded_in
-from pipelines.stages.stage import Stage, beside
+from pipelines.stages.stage import Stage
 from pipelines.store.dataset import Dataset, committed, part_name
 from pipelines.store.decisions import VECTORS
 from pipelines.store.files import Folder, folder

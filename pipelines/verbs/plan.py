@@ -15,10 +15,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.bound import bind
 from pipelines.directory import aims
 from pipelines.recipe import stages_of
 from pipelines.rows import canonical
-from pipelines.stages.stage import Stage, bind
+from pipelines.stages.stage import Stage
 from pipelines.store.files import folder
 from pipelines.store.ledger import totals
 from pipelines.store.manifest import Manifest

@@ -11,13 +11,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.bound import bind
 from pipelines.errors import UserError
 from pipelines.report.sample import evenly
 from pipelines.stages.account import bare_rows
 from pipelines.stages.sift import filtered, given
-from pipelines.stages.stage import Stage, bind
+from pipelines.stages.stage import Stage
 from pipelines.store.dataset import Shard
-from pipelines.store.manifest import KEYS, Manifest, freeze
+from pipelines.store.freeze import freeze, settings_of
+from pipelines.store.manifest import Manifest
 from pipelines.store.seeds import seed_tables
 
 #: Files that a spread sample is taken from, and rows that are read of them all together.
@@ -29,7 +31,7 @@ MADE_UP_WORDS = 20
 
 def manifest_of(config: Mapping[str, Any]) -> Manifest:
     """The input of a composed configuration as a run would freeze it now."""
-    return freeze(config["input"], **{key: config[key] for key in KEYS})
+    return freeze(config["input"], **settings_of(config))
 
 
 def first_flow(stages: Sequence[Stage]) -> Stage | None:

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import UserError
-from pipelines.store.manifest import Manifest, check, freeze
+from pipelines.store.freeze import check, freeze
+from pipelines.store.manifest import Manifest
 
 
 def parquet(path: Path, **columns) -> Path:

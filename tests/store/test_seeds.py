@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from pipelines.errors import UserError
 from pipelines.rows import PROVENANCE, digest
+from pipelines.store.freeze import freeze
 from pipelines.store.inputs.source import CHUNK_ROWS
-from pipelines.store.manifest import freeze
 from pipelines.store.seeds import SeedShard, renamed, repeat_id, seed_id, seed_tables
 
 DATA = Path(os.environ.get("NIGHTMILL_TEST_DATA", Path(__file__).resolve().parents[3] / "shared/data"))

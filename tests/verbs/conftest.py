@@ -27,8 +27,8 @@ from pipelines.stages.stage import Job, Stage
 from pipelines.store.commit import commit
 from pipelines.store.dataset import Dataset, Shard, read_shard
 from pipelines.store.files import Folder, folder
+from pipelines.store.freeze import freeze
 from pipelines.store.ledger import entries_of, write_cache
-from pipelines.store.manifest import freeze
 from pipelines.store.record import write_record
 from pipelines.store.survey import base
 

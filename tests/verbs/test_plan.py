@@ -12,7 +12,7 @@ from pipelines.recipe import recorded, stages_of
 from pipelines.rows import keep
 from pipelines.stages.ingest import ingest, settle_seeds
 from pipelines.store.files import folder
-from pipelines.store.manifest import freeze
+from pipelines.store.freeze import freeze
 from pipelines.store.record import write_record
 from pipelines.verbs import trial
 from pipelines.verbs.plan import plan, render

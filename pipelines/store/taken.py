@@ -1,0 +1,83 @@
+"""Which rows of an input a run takes: all, the first ``limit``, or the first ``limit`` of each kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.bound import bind
+from pipelines.errors import UserError
+from pipelines.store.inputs.formats import FORMATS
+from pipelines.store.inputs.source import Chunk
+from pipelines.store.manifest import Manifest
+
+
+def taken(manifest: Manifest) -> Iterator[Chunk]:
+    """The manifest's rows in order, up to ``manifest.rows`` of them.
+
+    With ``limit_by`` (``{label: a function of a table, of: [labels]}``), ``limit`` counts the rows of each of these
+    labels: one that comes when its label has as many is passed over, as rows behind a plain limit are; rows of other
+    labels, and rows without a text, are taken as they come; and the end is where all labels have as many.
+
+    Raises:
+        UserError: a file has not the rows that it was frozen with.
+    """
+    left = manifest.rows
+    labelled = None if manifest.limit_by is None else _Labelled(manifest, manifest.limit_by)
+    for file in manifest.files:
+        count = 0
+        for whole in FORMATS[manifest.format].chunks(file, manifest.schema, manifest.text_column):
+            count += whole.table.num_rows
+            chunk = whole if labelled is None else labelled.within(whole)
+            if chunk.table.num_rows >= left:
+                yield Chunk(chunk.table.slice(0, left), {k: v for k, v in chunk.faults.items() if k < left})
+                return
+            left -= chunk.table.num_rows
+            yield chunk
+            if labelled is not None and labelled.full:
+                return
+        if count != file.rows:
+            raise UserError(
+                f"input: {file.path} has other rows than when the run first started; put it back as it was, or start "
+                "another run with another output="
+            )
+
+
+class _Labelled:
+    """How many rows of each label were taken."""
+
+    def __init__(self, manifest: Manifest, by: Mapping[str, Any]) -> None:
+        assert manifest.limit is not None  # without one nothing is counted
+        self._limit, self._of, self._label = manifest.limit, tuple(by["of"]), bind(by["label"])
+        self._text = manifest.text_column
+        self._taken = Counter[str]()
+
+    @property
+    def full(self) -> bool:
+        """Whether every label has as many as it may."""
+        return all(self._taken[label] >= self._limit for label in self._of)
+
+    def within(self, chunk: Chunk) -> Chunk:
+        """The rows of a chunk that are taken; none behind the one with which the last label is full."""
+        table = chunk.table
+        texts = table[self._text].combine_chunks()
+        labels = pc.if_else(pc.not_equal(pc.utf8_trim_whitespace(texts), ""), self._label(table), None)
+        stays = np.ones(table.num_rows, np.bool_)
+        last = -1
+        for label in self._of:
+            places = np.flatnonzero(pc.fill_null(pc.equal(labels, label), False).to_numpy(zero_copy_only=False))
+            free = self._limit - self._taken[label]
+            stays[places[free:]] = False
+            self._taken[label] += min(free, len(places))
+            if 0 < free <= len(places):
+                last = max(last, int(places[free - 1]))
+        if self.full:
+            stays[last + 1 :] = False
+        places = np.flatnonzero(stays)
+        faults = {new: chunk.faults[int(old)] for new, old in enumerate(places) if int(old) in chunk.faults}
+        return Chunk(table.filter(pa.array(stays)), faults)
