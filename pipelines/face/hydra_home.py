@@ -28,7 +28,6 @@ def register() -> None:
     """Tell Hydra our schemas, and recipes their references; again changes nothing.
 
     ``${one_of:${recipe.mode},few_shot,...}`` is whether a value is one of some,
-    ``${among:tool_use,${recipe.taxonomy}}`` whether it is a key of a table,
     ``${each:takes,${recipe.taxonomy}}`` what the entries of a table have under a key, each value once.
     """
     store = ConfigStore.instance()
@@ -38,7 +37,6 @@ def register() -> None:
     for name, schema in knobs.RECIPES.items():
         store.store(group="schema/recipe", name=name, node=schema)
     OmegaConf.register_new_resolver("one_of", lambda value, *among: value in among, replace=True)
-    OmegaConf.register_new_resolver("among", lambda value, table: value in (table or ()), replace=True)
     OmegaConf.register_new_resolver("each", _each, replace=True)
     store.store(group="hydra/launcher", name="nightmill", node={"_target_": LAUNCHER})
 

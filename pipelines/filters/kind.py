@@ -94,11 +94,6 @@ def with_kind(table: pa.Table, *, column: str) -> pa.Table:
     return table
 
 
-def is_text(table: pa.Table) -> pa.BooleanArray:
-    """Rows of ``with_kind`` that are no code: a reject rule."""
-    return pc.equal(table["kind"].combine_chunks(), "text")
-
-
 def _said(table: pa.Table, name: str, found: pa.Array, known: tuple[str, ...]) -> pa.Array:
     """What a column of the input says, where it is one of the values ``known``; else what was ``found``."""
     if name not in table.column_names or not pa.types.is_string(table[name].type):

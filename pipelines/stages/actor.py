@@ -16,16 +16,20 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from pipelines.bound import beside, bind
 from pipelines.engine.kinds import open_engine
 from pipelines.engine.llm import Engine
 from pipelines.errors import EngineDead, RunStopped, UserError
+from pipelines.report.sample import evenly
 from pipelines.rows import python_rows
 from pipelines.stages.flow import FlowWork, flow_work
 from pipelines.stages.sift import decided, encoded, filtered, given, mapped
 from pipelines.stages.stage import Job, Stage
 from pipelines.store.commit import Outcome, commit
-from pipelines.store.dataset import Shard, committed, part_name, read_part, read_shard
+from pipelines.store.dataset import Shard, committed, part_name, read_part, read_shard, rows_of
 from pipelines.store.decisions import decisions_for
 from pipelines.store.files import Folder, folder
 from pipelines.store.ledger import Entry, read_entry
@@ -147,7 +151,8 @@ class ShardActor:
             raise RunStopped(f"stage {job.stage.name} asks a model, but its actor has no engine")
         key = f"{job.run}/{job.target}"
         if key not in self._flows:
-            used = {name: await asyncio.to_thread(_rows, folder(job.run), stage) for name, stage in job.uses.items()}
+            run, most = folder(job.run), job.stage.node.get("uses_most")
+            used = {name: await asyncio.to_thread(_rows, run, stage, most) for name, stage in job.uses.items()}
             for name, rows in used.items():
                 if not rows:
                     raise UserError(f"stage {job.stage.name}: {name} come from {job.uses[name]}, which kept none")
@@ -171,10 +176,20 @@ async def _committed(target: Folder, outcome: Outcome) -> Entry:
         wait *= 2
 
 
-def _rows(run: Folder, stage: str) -> list[dict[str, Any]]:
-    """All rows of a stage."""
+def _rows(run: Folder, stage: str, most: int | None) -> list[dict[str, Any]]:
+    """All rows of a stage, or ``most`` of them, evenly apart."""
     place = run.sub("stages").sub(stage)
-    return [row for part in committed(place) for row in python_rows(read_part(place, part))]
+    parts = committed(place)
+    if most is None:
+        return [row for part in parts for row in python_rows(read_part(place, part))]
+    ends = np.cumsum([rows_of(place, part) for part in parts])
+    places = evenly(int(ends[-1]) if parts else 0, most)
+    rows: list[dict[str, Any]] = []
+    for part, start, end in zip(parts, [0, *ends], ends, strict=False):
+        here = places[(places >= start) & (places < end)] - start
+        if len(here):
+            rows += python_rows(read_part(place, part).take(pa.array(here)))
+    return rows
 
 
 def _already(target: Folder, index: int) -> Entry | None:

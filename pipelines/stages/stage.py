@@ -22,7 +22,8 @@ class Stage:
         identity: what its fingerprint is made of, by name, so that a change can be named.
         source: number of the stage whose rows it takes.
         take: which of them, as (first, how many); None takes all.
-        uses: further arguments of a flow, each with the number of the stage whose rows, all of them, it is given.
+        uses: further arguments of a flow, each with the number of the stage whose rows it is given.
+            All of them, or ``uses_most`` of its node, evenly apart.
         so_far: numbers of the stages whose rows are in the result already, for a dedup to hold its rows against.
         output: whether its rows are part of the run's result.
         draw: which sample of the same prompts a flow asks for; 0 is the first. ``draws``: how many.

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.filters.kind import is_text, with_kind
+from pipelines.filters.kind import with_kind
 
 DATA = Path(os.environ.get("NIGHTMILL_TEST_DATA", "../shared/data"))
 
@@ -55,11 +55,6 @@ def test_what_the_input_says_goes_before() -> None:
     kinds, languages = found([CODE["go"], CODE["go"], PROSE[0]], kind=["text", None, "poem"])
     assert kinds == ["text", "code", "text"]
     assert languages == [None, "go", None]
-
-
-def test_the_reject_rule() -> None:
-    table = with_kind(pa.table({"text": [CODE["go"], PROSE[0]]}), column="text")
-    assert is_text(table).to_pylist() == [False, True]
 
 
 @pytest.mark.skipif(not (DATA / "seeds.parquet").exists(), reason="needs seeds.parquet of NIGHTMILL_TEST_DATA")

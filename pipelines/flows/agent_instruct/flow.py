@@ -59,12 +59,14 @@ async def taught(
 
     ``row`` is one of ``assigned``; ``taxonomy`` has skills by name, as ``conf/taxonomy`` describes them; ``prompts``
     the templates that skills share, and a skill's own as ``<skill>.<template>``; ``scale`` the values of ``Scale``;
-    ``library`` are other seeds, for a skill that looks things up (in ``text_column``).
+    ``library`` are other seeds (``text_column``, ``kind``), of which skills may look up the code.
 
     Rejects: ``declined`` (by all transformers drawn), and what instruct, refine and respond reject.
     """
     skill = Skill.read(taxonomy[row["skill"]])
-    lesson = Lesson(row, skill, Scale(**scale), llm, prompts, tuple(one[text_column] for one in library))
+    looked_up = library if skill.steps else ()  # a skill that is data alone looks nothing up
+    code = tuple(one[text_column] for one in looked_up if one["kind"] == "code")
+    lesson = Lesson(row, skill, Scale(**scale), llm, prompts, code)
     content = await skill.step("transform", transform)(lesson)
     if isinstance(content, Item):
         return [_of(skill, content)]

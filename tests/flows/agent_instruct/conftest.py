@@ -104,7 +104,7 @@ def teach():
             text_column="text",
             taxonomy=taxonomy,
             scale={**SCALE, **dict(scale)},
-            library=[{"text": one} for one in library],
+            library=[{"text": one, "kind": "code"} for one in library],
         )
         return asyncio.run(flow), llm
 
