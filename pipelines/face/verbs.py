@@ -136,9 +136,9 @@ VERBS: Mapping[str, Verb] = {
         options=(
             Option(
                 "--format",
-                "jsonl, parquet or persona_hub [as --to ends, or jsonl]",
+                "jsonl, parquet, or a layout: persona_hub, agent_instruct, chat, sharegpt [as --to ends, or jsonl]",
                 takes="FORMAT",
-                choices=("jsonl", "parquet", "persona_hub"),
+                choices=("jsonl", "parquet", "persona_hub", "agent_instruct", "chat", "sharegpt"),
             ),
             Option("--to", "file or folder to write, or URL; by default a file beside the run's data", takes="PATH"),
             Option("--no-provenance", "leave out the column provenance"),

@@ -52,8 +52,8 @@ def export(run: str, format: str | None = None, to: str | None = None, no_proven
 
     Args:
         run: a finished run directory.
-        format: ``jsonl`` (one object a line), ``parquet``, or a layout: ``persona_hub``; None takes what the ending
-            of ``to`` says, else jsonl.
+        format: ``jsonl`` (one object a line), ``parquet``, or a layout (``layouts.LAYOUTS``); None takes what the
+            ending of ``to`` says, else jsonl.
         to: a file (.jsonl, .jsonl.gz, .parquet) or a folder, on disk or at a URL that fsspec knows (s3://...); None
             writes one file beside the run's ``data/``, a layout to a folder there.
         no_provenance: leave out the column ``provenance``.

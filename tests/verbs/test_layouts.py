@@ -11,7 +11,7 @@ from pipelines.compose import compose
 from pipelines.errors import UserError
 from pipelines.run import run
 from pipelines.verbs.export import export
-from pipelines.verbs.layouts import persona_hub
+from pipelines.verbs.layouts import agent_instruct, chat, persona_hub, sharegpt
 
 
 def test_a_problem_with_its_solution_is_a_math_row():
@@ -48,6 +48,53 @@ def test_rows_without_personas_are_refused():
     for columns in (["id", "text"], ["id", "persona", "wording", "text"]):  # the second are problems of a study
         with pytest.raises(UserError, match=rf"takes personas .* these have {', '.join(columns)}"):
             persona_hub(columns)
+
+
+TURNS = [{"role": "user", "content": "How?"}, {"role": "assistant", "content": "So."}]
+TAUGHT = {"skill": "reading_comprehension", "split": "rc", "messages": json.dumps(TURNS)}
+
+
+def test_a_taught_row_goes_to_its_split_with_an_empty_system_turn():
+    name, record = agent_instruct(list(TAUGHT))(TAUGHT)
+    assert name == "rc"
+    assert json.loads(record["messages"]) == [{"role": "system", "content": ""}, *TURNS]
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"messages": json.dumps(TURNS * 2)}, "follow_up"),
+        ({"skill": "tool_use", "split": None}, "tool_use"),
+        ({"skill": "tool_use", "split": None, "messages": json.dumps(TURNS * 2)}, "tool_use"),
+    ],
+)
+def test_chats_of_several_turns_and_skills_without_a_split(change, name):
+    assert agent_instruct(list(TAUGHT))({**TAUGHT, **change})[0] == name
+
+
+def test_conversations_as_chats_and_as_sharegpt():
+    assert chat(list(TAUGHT))(TAUGHT) == ("chat", {"messages": TURNS})
+    turns = [{"from": "human", "value": "How?"}, {"from": "gpt", "value": "So."}]
+    assert sharegpt(list(TAUGHT))(TAUGHT) == ("sharegpt", {"conversations": turns})
+
+
+@pytest.mark.parametrize("messages", [None, "no", '[{"role": "user"}]', '[{"role": "king", "content": "x"}]'])
+@pytest.mark.parametrize("layout", [agent_instruct, chat, sharegpt])
+def test_what_is_no_conversation_is_refused(layout, messages):
+    with pytest.raises(UserError, match=f"--format {layout.__name__}: a row"):
+        layout(list(TAUGHT))({**TAUGHT, "messages": messages})
+
+
+def test_a_split_that_is_no_name_names_no_file():
+    with pytest.raises(UserError, match="a row has split"):
+        agent_instruct(list(TAUGHT))({**TAUGHT, "split": "../../rc"})
+
+
+def test_rows_without_conversations_are_refused():
+    with pytest.raises(UserError, match="these rows lack messages; they have id, text"):
+        chat(["id", "text"])
+    with pytest.raises(UserError, match="these rows lack skill, split"):
+        agent_instruct(["messages"])
 
 
 @pytest.mark.usefixtures("ray_here")

@@ -77,4 +77,4 @@ async def taught(
 
 
 def _of(skill: Skill, item: Item) -> Item:
-    return replace(item, columns={"skill": skill.name, **item.columns})
+    return replace(item, columns={"skill": skill.name, "split": skill.split, **item.columns})
