@@ -134,7 +134,7 @@ def _kind(name: str, node: Mapping[str, Any]) -> str:
 
 def _what_the_data_is(kind: str, node: Mapping[str, Any]) -> dict[str, Any]:
     """A stage's settings without those that only say how it is run."""
-    settings = {key: value for key, value in node.items() if key not in ("enabled", "from", "uses")}
+    settings = {key: value for key, value in node.items() if key not in ("enabled", "from", "uses", "calls")}
     if kind in DECIDING:
         settings[kind] = {k: v for k, v in node[kind].items() if k not in _RUNTIME_DECIDING_KEYS}
     return settings

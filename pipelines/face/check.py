@@ -21,7 +21,7 @@ from pipelines.face.templates import syntax_mistakes, template_mistakes
 #: Keys of a stage, by the one that makes it what it is.
 STAGES = {
     "rows": ("enabled", "rows", "columns"),
-    "flow": ("enabled", "from", "uses", "uses_most", "flow", "columns"),
+    "flow": ("enabled", "from", "uses", "uses_most", "asks", "calls", "flow", "columns"),
     "map": ("enabled", "from", "map"),
     "filters": ("enabled", "from", "filters"),
     "dedup": ("enabled", "from", "dedup"),

@@ -54,6 +54,15 @@ class Stage:
         return self.kind in DECIDING
 
     @property
+    def asks(self) -> bool:
+        """Whether it asks a model: a flow does, unless its node says ``asks: false``."""
+        return self.kind == "flow" and bool(self.node.get("asks", True))
+
+    def shard_rows(self, rows: int) -> int:
+        """Rows of its shards, where those of a flow that asks once a row have ``rows``; its node's ``calls`` count."""
+        return max(1, rows // (self.draws * int(self.node.get("calls", 1))))
+
+    @property
     def encodes(self) -> Callable[..., Any] | None:
         """The row-wise first part of a dedup that compares vectors: the function ``vectors`` beside its own."""
         return beside(self.node["dedup"], "vectors") if self.kind in ("dedup", "vectors") else None

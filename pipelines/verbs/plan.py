@@ -67,7 +67,9 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
             rows, known = len(bind(stage.node["rows"])()), True
         found = trials.get(_flow(stage)) if stage.kind == "flow" else None
         done = now.get(stage.name)
-        planned.append(_stage(io["shard_rows"] if stage.kind == "flow" else bulk_rows, stage, rows, known, found, done))
+        planned.append(
+            _stage(stage.shard_rows(io["shard_rows"]) if stage.asks else bulk_rows, stage, rows, known, found, done)
+        )
         if stage.kind == "flow" and found is None:
             notes.append(f"{stage.name}: its prompts hold what earlier stages make; calls and tokens are not known yet")
         if done is not None and done.whole:
@@ -111,13 +113,13 @@ def _trials(config: Mapping[str, Any], manifest: Manifest, stages: Sequence[Stag
     for stage in stages:
         if stage.kind != "flow" or _flow(stage) in found:
             continue
-        if stage is first:
+        if stage is first or (not stage.asks and way_to(stages, stage)):
             rows = spread_seeds(manifest, SAMPLE, way_to(stages, stage))
         elif (made := made_up(stages, stage)) is None:
             continue
         else:
             rows = made
-        found[_flow(stage)] = try_flow(config, stages, stage, rows, made_up=stage is not first)
+        found[_flow(stage)] = try_flow(config, stages, stage, rows, made_up=stage is not first and stage.asks)
     return found
 
 

@@ -5,6 +5,7 @@ Ids, columns and order are those of a run. Nothing is written, and no more of th
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,9 @@ import pyarrow as pa
 
 from pipelines.bound import bind
 from pipelines.errors import UserError
+from pipelines.prompts import PromptSet
 from pipelines.report.sample import evenly
+from pipelines.rows import python_rows
 from pipelines.stages.account import bare_rows
 from pipelines.stages.sift import filtered, given
 from pipelines.stages.stage import Stage
@@ -35,8 +38,8 @@ def manifest_of(config: Mapping[str, Any]) -> Manifest:
 
 
 def first_flow(stages: Sequence[Stage]) -> Stage | None:
-    """The first flow that the input's rows come to; None for a recipe that asks no model."""
-    return next((one for one in stages if one.kind == "flow" and way_to(stages, one)), None)
+    """The first flow that asks a model about the input's rows; None for a recipe without one."""
+    return next((one for one in stages if one.asks and way_to(stages, one)), None)
 
 
 def way_to(stages: Sequence[Stage], stage: Stage) -> list[Stage]:
@@ -109,11 +112,13 @@ def spread_seeds(manifest: Manifest, rows: int, stages: Sequence[Stage]) -> pa.T
 
 
 def judged(table: pa.Table, stages: Sequence[Stage]) -> tuple[pa.Table, dict[str, tuple[str, str]]]:
-    """What maps and filters make of a table, and who rejects each of the other rows: id -> (stage, reason)."""
+    """What stages without a model make of a table, and who rejects its other rows: id -> (stage, reason)."""
     rejected: dict[str, tuple[str, str]] = {}
     for stage in stages:
         if stage.kind == "map":
             table = bind(stage.node["map"])(table)
+        if stage.kind == "flow" and not stage.asks:
+            table = _unasked(stage, table)
         if stage.kind != "filter":
             continue
         rules = {reason: bind(node) for reason, node in stage.node["filters"].items()}
@@ -123,6 +128,29 @@ def judged(table: pa.Table, stages: Sequence[Stage]) -> tuple[pa.Table, dict[str
             rejected[row["id"]] = (stage.name, row["reason"])
         table = outcome.kept
     return table, rejected
+
+
+def _unasked(stage: Stage, table: pa.Table) -> pa.Table:
+    """What a flow that asks no model makes of rows; ids are those of the rows, numbered."""
+    flow = bind(stage.node["flow"])
+
+    async def every() -> list[Any]:
+        return list(await asyncio.gather(*(flow(row, _NoModel(), PromptSet("none", {})) for row in python_rows(table))))
+
+    made = asyncio.run(every())
+    kept = [
+        (f"{id_}-{number}", item.columns)
+        for id_, items in zip(table["id"].to_pylist(), made, strict=True)
+        for number, item in enumerate(items)
+        if item.reason is None
+    ]
+    return bare_rows([id_ for id_, _ in kept], [columns for _, columns in kept], stage.node["columns"])
+
+
+class _NoModel:
+    """What a flow is given that asks no model."""
+
+    draw = 0
 
 
 def _some(seeds: pa.Table, manifest: Manifest) -> pa.Table:

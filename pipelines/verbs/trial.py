@@ -1,4 +1,4 @@
-"""A flow tried without a model: over a sample of seeds, with a stand-in that records prompts and answers nothing.
+"""A flow tried without a model: over a sample of seeds, with a stand-in that records prompts and makes answers up.
 
 It tells how many calls a row makes and how long its prompts are, as far as that does not depend on answers. No engine
 is started and nothing is downloaded.
@@ -7,6 +7,7 @@ is started and nothing is downloaded.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -15,7 +16,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines import settings
+from pipelines.engine.instances import instance
 from pipelines.engine.llm import Request
+from pipelines.engine.vocabulary import draws
 from pipelines.engine.weights import ready, resolve
 from pipelines.errors import CallFailed
 from pipelines.prompts import Message
@@ -26,7 +29,7 @@ from pipelines.store.dataset import Shard
 from pipelines.verbs.sample import MADE_UP_WORDS, rows_used
 
 #: Calls after which a row is stopped: a flow that waits for a good answer would ask the stand-in for ever.
-MOST_CALLS = 64
+MOST_CALLS = 512
 #: Characters of English text a token, roughly, where the model's tokenizer is not at hand.
 _CHARS_PER_TOKEN = 4
 
@@ -63,6 +66,8 @@ def try_flow(
     used = {argument: python_rows(rows) for argument, (rows, _) in rows_used(stages, flow).items()}
     work = flow_work(config, flow, engine, asyncio.Semaphore(seeds.num_rows), used=used)
     entry = asyncio.run(work.run(Shard(0, ((0, 0, seeds.num_rows),), seeds.num_rows), seeds)).entry
+    # What a model makes is taken for good; what is decided without one is known.
+    items = entry.items_made if flow.asks else entry.items_kept
     count, tokens_by = _measure(settings.Model(**config["model"]))
     lengths = [count(request.prompt.messages) for request in engine.requests]
     fitting = [
@@ -77,14 +82,14 @@ def try_flow(
         notes.append(f"{flow.name}: {long} of {len(lengths)} sampled prompts do not fit model.context; they are {fate}")
     if entry.calls > seeds.num_rows:
         notes.append(
-            f"{flow.name} makes several calls a row; those that depend on answers were counted over empty ones, so "
-            "there may be more or fewer, and their prompts are longer by the answers they quote"
+            f"{flow.name} makes several calls a row; those that depend on answers were counted over made-up "
+            f"ones of {MADE_UP_WORDS} words, so there may be more or fewer"
         )
     elif entry.rows_failed:
-        notes.append(f"{flow.name} breaks off at an empty answer; calls after the first are not counted")
+        notes.append(f"{flow.name} breaks off at a made-up answer; calls after it are not counted")
     return Trial(
         rows=seeds.num_rows,
-        items=(entry.items_made / max(1, entry.rows_in - entry.rows_failed)) or 1.0,
+        items=items / max(1, entry.rows_in - entry.rows_failed) or 1.0,
         calls=len(lengths),
         prompt_tokens=sum(fitting),
         answer_tokens=sum(request.n * request.sampling.max_tokens for request in engine.requests),
@@ -94,7 +99,7 @@ def try_flow(
 
 
 class StandIn:
-    """An engine that records requests and answers each with an empty text."""
+    """An engine that records requests, and answers with a made-up text, or what obeys the schema that is asked for."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -103,12 +108,15 @@ class StandIn:
         """Nothing to load."""
 
     async def generate(self, request: Request) -> list[Answer]:
-        """``request.n`` empty answers; CallFailed for a row that has asked too often."""
+        """``request.n`` made-up answers; CallFailed for a row that has asked too often."""
         if int(request.request_id.rpartition("-")[2]) >= MOST_CALLS:
-            raise CallFailed(f"{MOST_CALLS} calls were answered with nothing")
+            raise CallFailed(f"{MOST_CALLS} calls were answered with made-up texts")
         self.requests.append(request)
         await asyncio.sleep(0)
-        return [Answer("", "stop", 0, 0, request.seed, index) for index in range(request.n)]
+        text = " ".join(["people"] * MADE_UP_WORDS)
+        if request.schema is not None:
+            text = json.dumps(instance(request.schema, lambda: text, draws(0, request.seed, 0)))
+        return [Answer(text, "stop", 0, 0, request.seed, index) for index in range(request.n)]
 
     async def stop(self) -> None:
         """Nothing to let go of."""

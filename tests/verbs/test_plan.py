@@ -107,20 +107,23 @@ def test_a_flow_of_several_calls_is_counted_and_what_is_not_known_is_said(config
 
 def test_a_flow_that_never_gets_what_it_asks_for_ends(config, monkeypatch):
     async def insists(row, llm, prompts, **_):
-        while not (await llm.chat(prompts.render("persona", text="x", relation="read", granularity="fine"))).text:
+        while (
+            "A baker"
+            not in (await llm.chat(prompts.render("persona", text="x", relation="read", granularity="fine"))).text
+        ):
             pass
 
     monkeypatch.setattr("pipelines.flows.persona_hub.text_to_persona", insists)
     assert of(plan(config("limit=2")), "personas")["calls"] == 2 * trial.MOST_CALLS
 
 
-def test_a_flow_that_breaks_at_an_empty_answer_is_told(config, monkeypatch):
+def test_a_flow_that_breaks_at_a_made_up_answer_is_told(config, monkeypatch):
     async def breaks(row, llm, prompts, **_):
         answer = await llm.chat(prompts.render("persona", text="x", relation="read", granularity="fine"))
-        return [keep(answer, persona=answer.text.split()[0])]
+        return [keep(answer, persona=answer.text.split("Persona:")[1])]
 
     monkeypatch.setattr("pipelines.flows.persona_hub.text_to_persona", breaks)
-    assert any("breaks off at an empty answer" in note for note in plan(config())["notes"])
+    assert any("breaks off at a made-up answer" in note for note in plan(config())["notes"])
 
 
 def test_the_sample_comes_from_all_over_the_input(tmp_path, config):
