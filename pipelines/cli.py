@@ -16,7 +16,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from typing import Any, NoReturn, TextIO
 
 from pipelines.errors import RunStopped, UserError
@@ -97,7 +97,9 @@ def _command(arguments: list[str], as_json: bool, out: TextIO) -> int:
 
         print(of_verb(verb, _shown_values(rest) if verb.composes else None), end="", file=out)
         return 0
-    result, render = _done(name, verb, _parsed(name, verb, rest))
+    given = _parsed(name, verb, rest)
+    with _imported(verb.within)() if verb.within else nullcontext():
+        result, render = _done(name, verb, given)
     if as_json:
         print(json.dumps(result, ensure_ascii=False, default=str), file=out)
     else:
