@@ -19,12 +19,16 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from multiprocessing.connection import Connection
 from typing import Any
 
+from pipelines.dedup import memory
 from pipelines.errors import RunStopped
 from pipelines.stages.ahead import taken
 from pipelines.stages.delivery import Delivery
 from pipelines.stages.stage import Job, Stage
 from pipelines.store.dataset import Shard
+from pipelines.store.held import up_to
 
+#: Share of the memory that is free in which parts wait for the next stage.
+_HELD = 1 / 8
 #: Seconds between looks at whether the run is asked to end.
 _LOOK_EVERY_S = 0.5
 
@@ -127,6 +131,7 @@ class Alone:
 def serve() -> None:
     """The process: do what is asked until the driver is gone."""
     connection = Connection(int(sys.argv[1]))
+    up_to(_HELD * memory.free())
     threading.Thread(target=_ready, daemon=True).start()
     sending = threading.Lock()
 

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pipelines.errors import Damaged
 from pipelines.store.dataset import named, part_name
 from pipelines.store.files import Folder
+from pipelines.store.held import hold
 from pipelines.store.ledger import FOOTER, Entry, SideFile, read_entry
 
 #: Folders beside the kept parts, in the order in which they are written.
@@ -75,7 +76,9 @@ def commit(stage: Folder, outcome: Outcome) -> Entry:
         files[side] = SideFile(name, table.num_rows, len(content), checksum(content))
     entry = replace(entry, files=files)
     kept = outcome.kept.replace_schema_metadata({FOOTER: entry.to_json().encode()})
-    if stage.create(part_name(entry.shard), to_parquet(kept)):
+    content = to_parquet(kept)
+    if stage.create(part_name(entry.shard), content):
+        hold(stage.url, entry.shard, kept, pq.read_schema(pa.BufferReader(content)))
         return entry
     for side, file in files.items():
         stage.sub(side).remove(file.name)
