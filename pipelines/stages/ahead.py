@@ -6,6 +6,7 @@ lets it go. Nothing but the standard library is imported here.
 
 from __future__ import annotations
 
+import gc
 import socket
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-#: What the process runs; it imports from where the driver does. The driver drains on these signals; it ends with it.
-_SERVE = """import signal, sys
+#: What the process runs; it imports from where the driver does, and looks for garbage as often. The driver drains on
+#: these signals; it ends with the driver.
+_SERVE = """import gc, signal, sys
+gc.set_threshold(*{gc!r})
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, signal.SIG_IGN)
 sys.path[:] = {path!r}
@@ -63,7 +66,7 @@ def let_go() -> None:
 def _start() -> Process:
     ours, theirs = socket.socketpair()
     process = subprocess.Popen(
-        [sys.executable, "-P", "-c", _SERVE.format(path=sys.path), str(theirs.fileno())],
+        [sys.executable, "-P", "-c", _SERVE.format(path=sys.path, gc=gc.get_threshold()), str(theirs.fileno())],
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
