@@ -32,7 +32,8 @@ class Verb:
     """A verb: the function that does it, the one that shows its result, and what it takes.
 
     ``function`` and ``render`` are ``module:name``, imported when called. A verb that composes takes overrides and gets
-    the configuration; ``needs`` are the keys that must be set. The others get their positionals and options.
+    the configuration; ``needs`` are the keys that must be set. The others get their positionals and options. ``within``
+    is a context manager that is entered before anything is composed.
     """
 
     summary: str
@@ -44,6 +45,7 @@ class Verb:
     needs: tuple[str, ...] = ()
     positionals: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
+    within: str | None = None
 
 
 VERBS: Mapping[str, Verb] = {
@@ -61,6 +63,7 @@ VERBS: Mapping[str, Verb] = {
         composes=True,
         needs=("recipe", "input", "output"),
         options=(Option("--multirun", "a sweep: key=a,b runs a point each, in OUTPUT/points/NNN", short="-m"),),
+        within="pipelines.stages.ahead:started",
     ),
     "preview": Verb(
         "show a few rows: rendered prompt, answer, tokens",

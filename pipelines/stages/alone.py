@@ -1,8 +1,9 @@
 """One process beside the driver that does all of a run's work, where no model is asked and no cluster is named.
 
 Ray would take longer to start and end than many such runs to do: a million rows are deduplicated in the time. The
-process is started at once, so that what it imports is there when it is needed, and uses every CPU: kernels and Arrow
-leave Python's lock alone. It speaks with the driver over a socket, and ends when that closes, however the driver died.
+process is started with the command (``ahead.py``), so that what it imports is there when it is needed, and uses every
+CPU: kernels and Arrow leave Python's lock alone. It speaks with the driver over a socket, and ends when that closes,
+however the driver died.
 """
 
 from __future__ import annotations
@@ -10,9 +11,6 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
-import signal
-import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -21,30 +19,27 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from multiprocessing.connection import Connection
 from typing import Any
 
+from pipelines.dedup import memory
 from pipelines.errors import RunStopped
+from pipelines.stages.ahead import taken
 from pipelines.stages.delivery import Delivery
 from pipelines.stages.stage import Job, Stage
 from pipelines.store.dataset import Shard
+from pipelines.store.held import up_to
 
+#: Share of the memory that is free in which parts wait for the next stage.
+_HELD = 1 / 8
 #: Seconds between looks at whether the run is asked to end.
 _LOOK_EVERY_S = 0.5
-#: What the process runs; it imports from where the driver does.
-_SERVE = "import sys; sys.path[:] = {path!r}; from pipelines.stages.alone import serve; serve()"
 
 
 class Alone:
     """The process, with what a run asks of those who work for it (as ``together.Together`` has them on Ray)."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _SERVE.format(path=sys.path), str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
-        theirs.close()
-        self._connection = Connection(ours.detach())
+        self._started = taken()
+        self._process = self._started.process
+        self._connection = Connection(self._started.socket.detach())
         self._draining = False
 
     #: CPU threads of an actor; here one process has them all.
@@ -96,10 +91,7 @@ class Alone:
     def close(self) -> None:
         """End the process."""
         self._connection.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(0.2)
-        self._process.kill()
-        self._process.wait()
+        self._started.end()
 
     def _asked(
         self, kind: str, function: Callable[..., Any], arguments: Any, meanwhile: Callable[[], None] | None = None
@@ -138,9 +130,8 @@ class Alone:
 
 def serve() -> None:
     """The process: do what is asked until the driver is gone."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # the driver drains; this ends with it
-        signal.signal(number, signal.SIG_IGN)
     connection = Connection(int(sys.argv[1]))
+    up_to(_HELD * memory.free())
     threading.Thread(target=_ready, daemon=True).start()
     sending = threading.Lock()
 
@@ -158,10 +149,13 @@ def serve() -> None:
 
 
 def _ready() -> None:
-    """Import what is needed soon, while the driver is still looking at the input."""
-    import pipelines.dedup.minhash
+    """Import and load what is needed soon, while the driver is still reading its settings."""
     import pipelines.stages.actor
+    import pipelines.stages.execute
     import pipelines.stages.ingest  # noqa: F401
+    from pipelines.dedup.minhash import prepare
+
+    prepare()
 
 
 def _done(answer: Callable[[str, Any], None], kind: str, what: Any, arguments: Any) -> None:

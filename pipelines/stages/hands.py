@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from pipelines.bound import beside
 from pipelines.dedup.workers import Workers
+from pipelines.stages.ahead import let_go
 from pipelines.stages.alone import Alone
 from pipelines.stages.delivery import Delivery
 from pipelines.stages.stage import Job, Stage, enabled
@@ -72,6 +73,7 @@ def hands_of(config: Mapping[str, Any], say: Callable[[str], None]) -> Iterator[
     encodes = any("dedup" in node and beside(node["dedup"], "vectors") for node in nodes)
     hands: Hands
     if asks or encodes or config["cluster"]["address"] or os.environ.get("RAY_ADDRESS"):
+        let_go()
         from pipelines.stages.together import Together  # Ray takes a second to import
 
         hands = Together(config, engine=asks, say=say)

@@ -25,7 +25,7 @@ from pipelines.store.ledger import Entry
 #: A rule over one column of a table: True for every row to be rejected.
 Rule = Callable[[pa.Table], pa.Array]
 #: No row rejected.
-NOTHING = pa.table({"reason": pa.array([], pa.string())})
+NOTHING = pa.table([pa.nulls(0, pa.string())], names=["reason"])
 
 
 def filtered(stage: str, fingerprint: str, shard: Shard, table: pa.Table, rules: Mapping[str, Rule]) -> Outcome:

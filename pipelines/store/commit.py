@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pipelines.errors import Damaged
 from pipelines.store.dataset import named, part_name
 from pipelines.store.files import Folder
+from pipelines.store.held import hold
 from pipelines.store.ledger import FOOTER, Entry, SideFile, read_entry
 
 #: Folders beside the kept parts, in the order in which they are written.
@@ -75,7 +76,9 @@ def commit(stage: Folder, outcome: Outcome) -> Entry:
         files[side] = SideFile(name, table.num_rows, len(content), checksum(content))
     entry = replace(entry, files=files)
     kept = outcome.kept.replace_schema_metadata({FOOTER: entry.to_json().encode()})
-    if stage.create(part_name(entry.shard), to_parquet(kept)):
+    content = to_parquet(kept)
+    if stage.create(part_name(entry.shard), content):
+        hold(stage.url, entry.shard, kept, pq.read_schema(pa.BufferReader(content)))
         return entry
     for side, file in files.items():
         stage.sub(side).remove(file.name)
@@ -102,7 +105,7 @@ def read_side(stage: Folder, entry: Entry, side: str) -> pa.Table | None:
     return pq.read_table(io.BytesIO(content))
 
 
-def to_parquet(table: pa.Table) -> bytes:
+def to_parquet(table: pa.Table) -> memoryview:
     """A table as a sealed Parquet file in memory: zstd, with page checksums.
 
     A table without rows becomes a file without row groups: `datasets` cannot load one whose first row group is empty.
@@ -124,11 +127,13 @@ def to_parquet(table: pa.Table) -> bytes:
             writer.write_table(table, row_group_size=max(low, min(high, fitting)))
         # A value as long as the checksum that takes its place once all other bytes are known.
         writer.add_key_value_metadata({SEAL: mark})
-    content = bytes(out.getvalue())
-    at = content.rindex(mark)
-    view = memoryview(content)
-    before, after = view[:at], view[at + len(mark) :]
-    return b"".join((before, checksum(before, _UNSEALED, after).encode(), after))
+    # Written where it stands: a copy of a large part takes a fifth of the time in which it is packed.
+    content = memoryview(out.getvalue()).cast("B")
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    begin = footer + bytes(content[footer:]).rindex(mark)
+    end = begin + len(mark)
+    content[begin:end] = checksum(content[:begin], _UNSEALED, content[end:]).encode()
+    return content
 
 
 def _repetitive(table: pa.Table) -> list[str]:

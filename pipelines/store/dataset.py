@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import Damaged
 from pipelines.store.files import Folder, base, folder
+from pipelines.store.held import forget, held
 from pipelines.store.record import parsed, record
 
 _PART = re.compile(r"^part-(\d{5,})\.parquet$")
@@ -56,9 +57,8 @@ def committed(stage: Folder) -> list[int]:
 class Shard:
     """A fixed slice of a stage's input.
 
-    ``slices`` are (input part, first row, row after the last). ``ids`` is None for the whole slice; a retry shard
-    names the rows it takes up again, ``settles`` says which shard's quarantine each of them waits in, and ``kinds``
-    counts the errors that they wait there for.
+    ``slices`` are (input part, first row, row after the last). ``ids`` is None for the whole slice; a retry shard names
+    the rows it takes up again, ``settles`` in which shard's quarantine each waits, ``kinds`` for which errors.
     """
 
     index: int
@@ -69,11 +69,7 @@ class Shard:
     kinds: tuple[tuple[str, int], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        plain: dict[str, Any] = {
-            "index": self.index,
-            "slices": [list(s) for s in self.slices],
-            "rows": self.rows,
-        }
+        plain: dict[str, Any] = {"index": self.index, "slices": [list(s) for s in self.slices], "rows": self.rows}
         if self.ids is not None:
             plain["ids"] = list(self.ids)
             plain["settles"] = [[shard, list(ids)] for shard, ids in self.settles]
@@ -180,6 +176,8 @@ def rows_of(stage: Folder, part: int) -> int:
 
 def read_part(stage: Folder, part: int, columns: Sequence[str] | None = None) -> pa.Table:
     """A committed part (or some of its columns) as a table; page checksums are verified."""
+    if (table := held(stage.url, part, columns)) is not None:
+        return table
     with named(f"{stage.url}/{part_name(part)}"), stage.open(part_name(part)) as file:
         table = pq.ParquetFile(file, page_checksum_verification=True).read(columns=list(columns) if columns else None)
     return table.replace_schema_metadata(None)
@@ -187,6 +185,8 @@ def read_part(stage: Folder, part: int, columns: Sequence[str] | None = None) ->
 
 def read_slice(stage: Folder, part: int, start: int, stop: int, columns: Sequence[str] | None = None) -> pa.Table:
     """Rows ``start`` to ``stop`` (not included) of a part; only the row groups that hold them are read."""
+    if (table := held(stage.url, part, columns)) is not None:
+        return table.slice(start, stop - start)
     with named(f"{stage.url}/{part_name(part)}"), stage.open(part_name(part)) as file:
         parquet = pq.ParquetFile(file, page_checksum_verification=True)
         groups: list[int] = []
@@ -208,6 +208,7 @@ def read_shard(source: Folder, shard: Shard, columns: Sequence[str] | None = Non
     ``columns``, if given, include ``id``.
     """
     table = pa.concat_tables([read_slice(source, *slice_, columns) for slice_ in shard.slices]).combine_chunks()
+    forget(source.url, *(part for part, _, _ in shard.slices))
     if shard.ids is not None:
         table = table.filter(pc.is_in(table["id"], value_set=pa.array(shard.ids, pa.string())))
     return table

@@ -18,6 +18,8 @@ from typing import Any, BinaryIO, Protocol, cast
 
 from pipelines.errors import UserError
 
+#: What a file is to hold.
+Content = bytes | memoryview
 #: Bytes between two pieces of an object below which one request fetches both.
 _GAP = 65_536
 REMOTE = ("s3://", "s3a://", "gs://", "gcs://")
@@ -31,10 +33,10 @@ class Folder(Protocol):
     def sub(self, name: str) -> Folder:
         """The folder ``name`` inside this one; it need not exist."""
 
-    def create(self, name: str, content: bytes) -> bool:
+    def create(self, name: str, content: Content) -> bool:
         """Publish ``content`` under ``name`` unless that name exists; whether it is now ours."""
 
-    def replace(self, name: str, content: bytes) -> None:
+    def replace(self, name: str, content: Content) -> None:
         """Write ``content`` under ``name`` in one step; readers see the old or the new, never a part."""
 
     def read(self, name: str) -> bytes:
@@ -93,7 +95,7 @@ class LocalFolder:
     def sub(self, name: str) -> LocalFolder:
         return LocalFolder(str(self._path / name))
 
-    def create(self, name: str, content: bytes) -> bool:
+    def create(self, name: str, content: Content) -> bool:
         temporary = self._written(name, content)
         try:
             os.link(temporary, self._path / name)
@@ -104,7 +106,7 @@ class LocalFolder:
         self._sync()
         return True
 
-    def replace(self, name: str, content: bytes) -> None:
+    def replace(self, name: str, content: Content) -> None:
         os.replace(self._written(name, content), self._path / name)
         self._sync()
 
@@ -141,7 +143,7 @@ class LocalFolder:
         except NotADirectoryError:
             raise UserError(f"{self.url} is a file, and a folder is needed; choose another") from None
 
-    def _written(self, name: str, content: bytes) -> Path:
+    def _written(self, name: str, content: Content) -> Path:
         """A durable temporary file beside ``name``; removed again when the disk is full."""
         self._path.mkdir(parents=True, exist_ok=True)
         temporary = self._path / f".{name}.{uuid.uuid4().hex[:12]}.tmp"
@@ -182,10 +184,10 @@ class ObjectFolder:
     def sub(self, name: str) -> ObjectFolder:
         return ObjectFolder(f"{self.url}/{name}")
 
-    def create(self, name: str, content: bytes) -> bool:
+    def create(self, name: str, content: Content) -> bool:
         try:
             with _trouble(self.url):
-                self._fs.pipe_file(self._key(name), content, mode="create")
+                self._fs.pipe_file(self._key(name), bytes(content), mode="create")
         except OSError:
             # Refused because the name is taken (stores say so in different words), or because the answer to our own
             # PUT was lost and it was sent again: what is there now tells.
@@ -196,9 +198,9 @@ class ObjectFolder:
             raise
         return True
 
-    def replace(self, name: str, content: bytes) -> None:
+    def replace(self, name: str, content: Content) -> None:
         with _trouble(self.url):
-            self._fs.pipe_file(self._key(name), content)
+            self._fs.pipe_file(self._key(name), bytes(content))
 
     def read(self, name: str) -> bytes:
         with _trouble(self.url):

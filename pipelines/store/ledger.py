@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
+import pyarrow.json as pj
 import pyarrow.parquet as pq
 
 from pipelines.rows import canonical, digest
@@ -22,6 +23,17 @@ from pipelines.store.files import Folder, base
 
 #: Key of the entry in a Parquet footer.
 FOOTER = b"nightmill"
+
+#: Columns of the cache: some of an entry to look at, and all of it.
+_COUNTED = ("rows_in", "rows_kept", "rows_rejected", "rows_failed", "items_made", "items_kept")
+_CACHED = pa.schema(
+    [
+        ("shard", pa.int64()),
+        ("attempt", pa.string()),
+        *((name, pa.int64()) for name in _COUNTED),
+        ("entry", pa.string()),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,22 +186,16 @@ def entries_of(run: Folder, stage: Folder, known: Mapping[int, Entry] | None = N
 def write_cache(run: Folder, stage: Folder, entries: Mapping[int, Entry]) -> None:
     """Write ``ledger/<stage directory>.parquet``: a row a shard, readable with any Parquet tool."""
     rows = [
-        {
-            "shard": e.shard,
-            "attempt": e.attempt,
-            "rows_in": e.rows_in,
-            "rows_kept": e.rows_kept,
-            "rows_rejected": e.rows_rejected,
-            "rows_failed": e.rows_failed,
-            "items_made": e.items_made,
-            "items_kept": e.items_kept,
-            "entry": e.to_json(),
-        }
+        json.dumps({name: getattr(e, name) for name in _CACHED.names[:-1]} | {"entry": e.to_json()})
         for _, e in sorted(entries.items())
     ]
     if rows:
+        # As JSON, because the first Python list that Arrow turns into an array makes it import pandas.
+        content = "\n".join(rows).encode()
+        whole = pj.ReadOptions(use_threads=False, block_size=len(content) + 1)
+        table = pj.read_json(io.BytesIO(content), whole, pj.ParseOptions(explicit_schema=_CACHED))
         out = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(rows), out, compression="zstd")
+        pq.write_table(table, out, compression="zstd")
         run.sub("ledger").replace(f"{base(stage)}.parquet", out.getvalue())
     else:
         run.sub("ledger").remove(f"{base(stage)}.parquet")

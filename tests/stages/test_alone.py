@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.compose import compose
 from pipelines.errors import RunStopped, UserError
+from pipelines.stages.ahead import started
 from pipelines.stages.alone import Alone
 from pipelines.stages.hands import hands_of
 
@@ -86,3 +87,33 @@ def test_ray_is_for_models_encoders_and_clusters(overrides, kind, monkeypatch, t
     config = compose([*overrides, f"input={tmp_path}", f"output={tmp_path}/r"])
     with hands_of(config, print) as hands:
         assert type(hands).__name__ == kind
+
+
+def test_the_process_of_a_command_is_taken_by_the_run_that_needs_it() -> None:
+    with started():
+        waiting = waiting_pid()
+        made = Alone()
+        assert made.apart(twice, 21)[1] == waiting
+        other = Alone()
+        assert other.apart(twice, 21)[1] != waiting
+        for one in (made, other):
+            one.close()
+    assert not psutil.pid_exists(waiting)
+
+
+def test_a_command_that_needs_no_process_leaves_none(tmp_path) -> None:
+    with started():
+        waiting = waiting_pid()
+        config = compose(["recipe=text_to_persona", "input=x", f"output={tmp_path}"])
+        with hands_of(config, print):
+            assert not psutil.pid_exists(waiting)
+    with pytest.raises(UserError), started():
+        waiting = waiting_pid()
+        raise UserError("a mistake in a setting")
+    assert not psutil.pid_exists(waiting)
+
+
+def waiting_pid() -> int:
+    """The process that waits for a run."""
+    [child] = [one for one in psutil.Process().children() if "alone" in " ".join(one.cmdline())]
+    return child.pid

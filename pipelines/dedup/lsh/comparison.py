@@ -24,11 +24,14 @@ RECALL = 0.999
 
 
 def permutations(count: int, scheme: str = "affine32") -> tuple[NDArray[Any], NDArray[Any]]:
-    """The multipliers and offsets of a scheme of datasketch (seed 1)."""
-    from datasketch import MinHash
+    """The multipliers (odd) and offsets of a scheme of datasketch, as it draws them from seed 1.
 
-    a, b = MinHash(num_perm=count, seed=1, scheme=scheme).permutations
-    return np.ascontiguousarray(a), np.ascontiguousarray(b)
+    Drawn here, since importing datasketch takes as long as signing 500,000 rows.
+    """
+    drawn = np.random.RandomState(1)
+    width, kind = (32, np.uint32) if scheme == "affine32" else (64, np.uint64)
+    a = drawn.randint(0, 1 << (width - 1), count, dtype=kind) * kind(2) + kind(1)
+    return a, drawn.randint(0, 1 << width, count, dtype=kind)
 
 
 def signatures(
