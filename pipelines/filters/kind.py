@@ -1,102 +1,94 @@
-"""What a seed is: prose or code, and code in which language; read from its lines, by whole columns.
+"""What a seed is: prose or code, and code in which language.
 
-``kinds(table, column="text")`` gives "text" or "code". A line speaks for code by what only code has at its ends (a
-brace, a semicolon), by how it begins (a keyword and what follows it) or by an assignment or a call that is all of it.
-Prose that quotes code is prose while most of its lines are. Of 500 code files among 2,600 real passages 499 are seen as
-code, and 35 passages of design documents that are mostly sample code.
+``kinds(table, column="text")`` gives "text" or "code". Each line is judged by itself (``filters/lines.py``): code when
+it is a whole statement, prose when it has four words in a row, and neither where it is a comment, inside a docstring or
+between Markdown's fences. A text is code where its lines of code are more than those of prose and the marks of a page.
+
+Measured: of 2,600 real seeds 11 are wrong, none of them one of the 500 code files, 10 of them design documents that are
+sample code and little else. Of 9,242 texts with these among them (code in 16 languages, Markdown on programming, school
+maths, news, abstracts), which the rules were made with, 99.7% are right. Of 909 passages of six repositories that they
+were not made with, 97.2% were, most of the others cut out of a docstring or sample code without its page; two rules
+made from those say 98.1%. A core does 1 to 2 MB of text a second.
+What it cannot see: that a page of nothing but sample code is meant to be read; the code behind a fence; code in few
+lines without a statement (data, a table of constants); what comes after the first 8,000 characters.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.filters.text import matches, strings
+from pipelines.filters.language import languages
+from pipelines.filters.lines import Cut, Marks, sorted_lines
+from pipelines.filters.text import strings
+from pipelines.rows import beside
 
-#: A line of code. Looked for in each line by itself, with the space before it.
-_CODE_LINE = (
-    r"(?m)^[ \t]*(?:"
-    r"[^\n]*[;{}][ \t]*"
-    r"|[\[\](){}<>,;]+[ \t]*"
-    r"|(?:def|class|function|func|fn|sub|struct|interface|namespace|module|package|impl|enum|trait)\b"
-    r"[^.\n]*[:{(=]?[ \t]*"
-    r"|(?:if|elif|for|while|with|try|except|else|finally|switch|case|match|do)\b[^\n]*[:{(][ \t]*"
-    r"|(?:import|from|using|require|include|use)\b[ \t]+[\w.\"'<{*:/-]+(?:[ \t]+(?:import|as|from)\b[^\n]*|;)?[ \t]*"
-    r"|(?:return|yield|raise|throw|assert|print|echo|let|var|const|val|public|private|static|final|async|await|end|pass)"
-    r"\b[^.\n]{0,120}"
-    r"|(?:#include|#define|#!|//|/\*|\*/|>>>|@\w|<\?|</?\w+)[^\n]*"
-    r"|#[ \t][^\n]*"
-    r"|\"\"\"[^\n]*|'''[^\n]*"
-    r"|[\w.\[\]\"'$@&*<>-]+(?:,[ \t]*[\w.]+)*(?:[ \t]*:[ \t]*[\w\[\], .|]+)?[ \t]*[-+*/|&%^:]?=[ \t]*[^\n]+"
-    r"|[a-z]\w*(?: [\w:()\[\]]+){0,3} (?:=|::) [^\n]+"
-    r"|[\w.]+\([^\n]*\)?[,:]?[ \t]*"
-    r"|\"[\w .-]+\"[ \t]*:[^\n]*"
-    r"|(?:SELECT|INSERT|UPDATE|DELETE|CREATE|FROM|WHERE|JOIN|GROUP BY|ORDER BY|VALUES)\b[^\n]*"
-    r"|\([a-z+*/<>=!?-]+[^\n]*\)[ \t]*"
-    r")$"
-)
-_LINE = r"(?m)^[ \t]*\S[^\n]*$"
-#: What is prose inside code, to the last character: documentation between quotes or in a comment.
-_INSIDE = r"(?s)\"\"\".*?\"\"\"|'''.*?'''|/\*.*?\*/"
 #: Characters of a text that are looked at.
 _HEAD = 8000
-#: Share of a text's lines from which on it is code.
-_MOSTLY = 0.5
-
-#: What tells a language, in the order in which they are asked.
-_LANGUAGES = (
-    ("json", r"\A\s*[\[{]\s*[\"{\[]"),
-    ("php", r"<\?php"),
-    ("html", r"(?i)<!doctype html|<(?:html|body|div|head)\b"),
-    (
-        "python",
-        r"(?m)^[ \t]*(?:def \w+\(.*:|from [\w.]+ import .+|elif .+:|class \w+(?:\(.*\))?:)|^>>> |\bself\.",
-    ),
-    ("cpp", r"#include <\w+>|\bstd::|\btemplate ?<"),
-    ("c", r"#include [<\"]\w+\.h"),
-    ("rust", r"\bfn \w+.*\{|\blet mut\b|\bimpl\b.*\{"),
-    ("go", r"(?m)^package \w+$|^func .*\{$"),
-    ("csharp", r"\bnamespace [\w.]+|\busing System"),
-    ("java", r"\bpublic (?:static |final |abstract )*(?:class|void|interface)\b|\bimport java"),
-    ("typescript", r"\binterface \w+ \{|: (?:string|number|boolean)\b"),
-    ("javascript", r"\bfunction\b.*\{|\bconst \w+ =|=> ?\{|\bconsole\.log"),
-    ("sql", r"(?i)\bselect\b[\s\S]+\bfrom\b|\bcreate table\b|\binsert into\b"),
-    ("shell", r"\A#!.*sh\b|(?m)^\s*(?:fi|done|esac)$"),
-    ("ruby", r"(?m)^\s*end$"),
-)
+#: What a fence, or another mark that only a written page has, weighs in lines of code.
+_FRAME = 10
 
 
-def kinds(table: pa.Table, *, column: str) -> pa.Array:
-    """For every row "code" or "text"; what the input's own column ``kind`` says of a row goes before."""
-    texts = pc.utf8_slice_codeunits(strings(table, column), 0, _HEAD)
-    texts = pc.replace_substring_regex(pc.replace_substring(texts, "\r\n", "\n"), _INSIDE, "//")
-    lines, of_code = (pc.fill_null(pc.count_substring_regex(texts, pattern), 0) for pattern in (_LINE, _CODE_LINE))
-    code = pc.greater_equal(of_code, pc.multiply(pc.cast(lines, pa.float64()), _MOSTLY))
-    found = pc.if_else(pc.and_(code, pc.greater(lines, 0)), "code", "text")
-    return _said(table, "kind", found, ("code", "text"))
+def kinds(table: pa.Table, *, column: str) -> pa.StringArray:
+    """For every row "code" or "text"; what the input's own string column ``kind`` says of a row goes before.
 
+    Null is text. A value of ``kind`` that is neither says nothing: its row is judged by its text.
 
-def languages(table: pa.Table, *, column: str) -> pa.Array:
-    """The language of every row that is code, such as "python"; null for prose and where it is not known."""
-    texts = strings(table, column)
-    found = pa.nulls(table.num_rows, pa.string())
-    for name, pattern in _LANGUAGES:
-        found = pc.if_else(pc.and_(pc.is_null(found), matches(texts, pattern)), name, found)
-    return pc.if_else(pc.equal(kinds(table, column=column), "code"), found, pa.scalar(None, pa.string()))
+    Raises:
+        UserError: the table has no such column, or it does not hold text.
+    """
+    return _kinds(table, Cut(_heads(table, column)))
 
 
 def with_kind(table: pa.Table, *, column: str) -> pa.Table:
-    """The rows with the columns ``kind`` and ``language``."""
-    made = {"kind": kinds(table, column=column), "language": languages(table, column=column)}
-    for name, values in made.items():
-        place = table.schema.get_field_index(name)
-        table = table.append_column(name, values) if place < 0 else table.set_column(place, name, values)
-    return table
+    """The same rows with the columns ``kind`` (as of ``kinds``) and ``language``, for a stage ``map``.
+
+    ``language`` is what the input's own string column ``language``, or else ``lang``, says; for other rows that of
+    code where it is known (``python``), and null. A ``kind`` of the input's own goes on as ``input_kind``, and so does
+    a ``language`` that is no string.
+
+    Raises:
+        UserError: the table has no column ``column``, or it does not hold text.
+    """
+    heads = _heads(table, column)
+    kind = _kinds(table, Cut(heads))
+    code = pc.equal(kind, "code")
+    guessed = pc.replace_with_mask(pa.nulls(len(kind), pa.string()), code, languages(Cut(heads.filter(code))))
+    said = [values for values in (_own(table, "language"), _own(table, "lang")) if values is not None]
+    if _own(table, "language") is not None:
+        table = table.drop_columns(["language"])
+    names = [beside(("kind", "language"), name, table.column_names) for name in table.column_names]
+    made = {"kind": kind, "language": pc.coalesce(*said, guessed)}
+    return pa.table([*table.columns, *made.values()], names=[*names, *made])
 
 
-def _said(table: pa.Table, name: str, found: pa.Array, known: tuple[str, ...]) -> pa.Array:
-    """What a column of the input says, where it is one of the values ``known``; else what was ``found``."""
-    if name not in table.column_names or not pa.types.is_string(table[name].type):
-        return found
-    said = table[name].combine_chunks()
-    return pc.if_else(pc.fill_null(pc.is_in(said, pa.array(known)), False), said, found)
+def _heads(table: pa.Table, column: str) -> pa.Array:
+    return pc.replace_substring(pc.utf8_slice_codeunits(strings(table, column), 0, _HEAD), "\r\n", "\n")
+
+
+def _own(table: pa.Table, name: str) -> pa.Array | None:
+    """A column of strings that the input has, in whatever form; None without one."""
+    if name not in table.column_names:
+        return None
+    values = table[name].combine_chunks()
+    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    return values.cast(pa.string()) if pa.types.is_string(kind) or pa.types.is_large_string(kind) else None
+
+
+def _kinds(table: pa.Table, cut: Cut) -> pa.StringArray:
+    judged = pc.if_else(pa.array(_is_code(cut)), "code", "text")
+    said = _own(table, "kind")
+    return judged if said is None else pc.if_else(pc.is_in(said, pa.array(["text", "code"])), said, judged)
+
+
+def _is_code(cut: Cut) -> Marks:
+    lines = sorted_lines(cut)
+    no_frame = lines.frame == 0
+    for_code = lines.code + np.where(lines.code > 0, lines.perhaps / 2, 0)
+    against = lines.prose + lines.page + _FRAME * lines.frame
+    # A file's head is often all comment; a page that is all comment is none.
+    comment = (lines.code == 0) & no_frame & (lines.full > 2) & (lines.comment > 0.8 * lines.full)
+    # Descriptions in YAML hold prose as well; what tells them from letters and chats are names within names.
+    description = (lines.nested > 0) & no_frame & (lines.key >= 0.6 * lines.full)
+    return np.asarray((for_code > against) | comment | description, np.bool_)
