@@ -93,11 +93,7 @@ def freeze(
         ignored=listing.ignored,
         limit_by=None if limit is None else limit_by,
     )
-    return (
-        replace(manifest, rows=sum(chunk.table.num_rows for chunk in taken(manifest)))
-        if manifest.limit_by
-        else manifest
-    )
+    return replace(manifest, rows=sum(chunk.rows for chunk in taken(manifest))) if manifest.limit_by else manifest
 
 
 def check(

@@ -86,7 +86,8 @@ def _judged(manifest: Manifest) -> Iterator[pa.Table]:
         ids, lacking = make(manifest, chunk.table, seen, start)
         reason, detail = _verdict(_blank(chunk.table[manifest.text_column]), lacking, chunk)
         columns = [chunk.table[name] for name in renamed(manifest)]
-        yield pa.table([ids, reason, detail, *columns], names=names)
+        judged = pa.table([ids, reason, detail, *columns], names=names)
+        yield judged if chunk.stays is None else judged.filter(pa.array(chunk.stays))
         start += rows
 
 
@@ -110,7 +111,12 @@ def _joined(chunks: list[Chunk]) -> Chunk:
     for chunk in chunks:
         faults.update({start + place: fault for place, fault in chunk.faults.items()})
         start += chunk.table.num_rows
-    return Chunk(pa.concat_tables(chunk.table for chunk in chunks), faults)
+    if all(chunk.stays is None for chunk in chunks):
+        stays = None
+    else:
+        each = (np.ones(one.table.num_rows, np.bool_) if one.stays is None else one.stays for one in chunks)
+        stays = np.concatenate(list(each))
+    return Chunk(pa.concat_tables(chunk.table for chunk in chunks), faults, stays)
 
 
 def _verdict(textless: pa.Array, lacking: pa.Array, chunk: Chunk) -> tuple[pa.Array, pa.Array]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.bound import bind
@@ -21,8 +21,8 @@ def taken(manifest: Manifest) -> Iterator[Chunk]:
     """The manifest's rows in order, up to ``manifest.rows`` of them.
 
     With ``limit_by`` (``{label: a function of a table, of: [labels]}``), ``limit`` counts the rows of each of these
-    labels: one that comes when its label has as many is passed over, as rows behind a plain limit are; rows of other
-    labels, and rows without a text, are taken as they come; and the end is where all labels have as many.
+    labels: one that comes when its label has as many is passed over (``Chunk.stays``), as rows behind a plain limit
+    are; rows of other labels, and rows without a text, are taken as they come; the end is where all have as many.
 
     Raises:
         UserError: a file has not the rows that it was frozen with.
@@ -33,11 +33,11 @@ def taken(manifest: Manifest) -> Iterator[Chunk]:
         count = 0
         for whole in FORMATS[manifest.format].chunks(file, manifest.schema, manifest.text_column):
             count += whole.table.num_rows
-            chunk = whole if labelled is None else labelled.within(whole)
-            if chunk.table.num_rows >= left:
-                yield Chunk(chunk.table.slice(0, left), {k: v for k, v in chunk.faults.items() if k < left})
+            chunk = whole if labelled is None else labelled.judged(whole)
+            if chunk.rows >= left:
+                yield chunk.first(left)
                 return
-            left -= chunk.table.num_rows
+            left -= chunk.rows
             yield chunk
             if labelled is not None and labelled.full:
                 return
@@ -62,8 +62,8 @@ class _Labelled:
         """Whether every label has as many as it may."""
         return all(self._taken[label] >= self._limit for label in self._of)
 
-    def within(self, chunk: Chunk) -> Chunk:
-        """The rows of a chunk that are taken; none behind the one with which the last label is full."""
+    def judged(self, chunk: Chunk) -> Chunk:
+        """The chunk with which of its rows are taken: none behind the one with which the last label is full."""
         table = chunk.table
         texts = table[self._text].combine_chunks()
         labels = pc.if_else(pc.not_equal(pc.utf8_trim_whitespace(texts), ""), self._label(table), None)
@@ -78,6 +78,4 @@ class _Labelled:
                 last = max(last, int(places[free - 1]))
         if self.full:
             stays[last + 1 :] = False
-        places = np.flatnonzero(stays)
-        faults = {new: chunk.faults[int(old)] for new, old in enumerate(places) if int(old) in chunk.faults}
-        return Chunk(table.filter(pa.array(stays)), faults)
+        return replace(chunk, stays=stays)

@@ -68,6 +68,32 @@ def test_ids_are_those_of_a_run_without_a_limit(
     assert all(found[label] == min(limit, counts[label]) for label in "ab")
 
 
+def test_equal_texts_of_other_labels_keep_their_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which of equal rows an id means does not depend on the limit."""
+    import pipelines.filters.kind as place
+
+    table = pa.table({"text": ["1", "2", "2", "3"], "kind": ["a", "a", "b", "b"]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    monkeypatch.setattr(place, "first_letters", lambda table: table["kind"].combine_chunks())
+    every, some = (
+        [row for shard in seed_tables(freeze(tmp_path / "rows.parquet", text_column="text", **how), rows_per_shard=9)
+         for row in shard.table.to_pylist()]
+        for how in ({}, {"limit": 1, "limit_by": BY})
+    )  # fmt: skip
+    assert some == [every[0], every[2]]
+
+
+def test_rows_without_an_id_are_numbered_as_they_lie(tmp_path: Path) -> None:
+    table = pa.table({"text": ["a1", "a2", "c1", "b1"], "key": ["x", "y", None, "z"]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    every, some = (
+        [row for shard in seed_tables(freeze(tmp_path / "rows.parquet", text_column="text", id_column="key", **how),
+                                      rows_per_shard=9) for row in shard.rejected.to_pylist()]
+        for how in ({}, {"limit": 1, "limit_by": BY})
+    )  # fmt: skip
+    assert some == every and len(some) == 1
+
+
 def test_a_manifest_remembers_it_and_a_change_is_named(tmp_path: Path) -> None:
     path = written(tmp_path, ["a1", "b1"])
     manifest = freeze(path, text_column="text", limit=1, limit_by=BY)

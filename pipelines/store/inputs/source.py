@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO, TypeVar, cast
 
 import fsspec
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipelines.errors import UserError
 
@@ -66,10 +68,26 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Rows of one file, in order; ``faults`` maps the place of a row that could not be read to (reason, detail)."""
+    """Rows of one file, in order; ``faults`` maps the place of a row that could not be read to (reason, detail).
+
+    ``stays`` says of each row whether it is taken; None where all are. A row that is passed over still counts where
+    rows are numbered.
+    """
 
     table: pa.Table
     faults: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    stays: NDArray[np.bool_] | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows that are taken."""
+        return self.table.num_rows if self.stays is None else int(self.stays.sum())
+
+    def first(self, count: int) -> Chunk:
+        """The chunk up to the ``count``-th row that is taken."""
+        end = count if self.stays is None else int(np.flatnonzero(self.stays)[count - 1]) + 1
+        faults = {place: fault for place, fault in self.faults.items() if place < end}
+        return Chunk(self.table.slice(0, end), faults, None if self.stays is None else self.stays[:end])
 
 
 def is_remote(path: str) -> bool:
