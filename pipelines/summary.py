@@ -134,6 +134,11 @@ def losses(sums: Mapping[str, Any]) -> Text:
     return Text(", ".join(named))
 
 
+def answering(model: str, engine: str) -> str:
+    """Who answers in a run, by the names of its model and kind of engine: nobody does behind a simulated one."""
+    return "simulated (no model)" if engine == "simulated" else model
+
+
 def counted(number: int, what: str) -> str:
     """``1 row``, ``2,000 rows``."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"

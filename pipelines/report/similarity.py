@@ -56,8 +56,11 @@ def correlations(pairs: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     return found
 
 
-def drawn(pairs: Sequence[Mapping[str, Any]]) -> bytes:
-    """A PNG: the problems' cosines by level of the personas', a box a wording; dashes are equal likeness."""
+def drawn(pairs: Sequence[Mapping[str, Any]], models: Sequence[str]) -> bytes:
+    """A PNG: the problems' cosines by level of the personas', a box a wording; dashes are equal likeness.
+
+    The title names the ``models``.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -87,6 +90,7 @@ def drawn(pairs: Sequence[Mapping[str, Any]]) -> bytes:
         axes.plot([place - 0.45, place + 0.45], [level, level], "--", color="#777777", linewidth=1)
     axes.plot([], [], "--", color="#777777", linewidth=1, label="as alike as the personas")
     axes.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
+    axes.set_title(f"problems by {', and by '.join(models)}", fontsize=10)
     axes.set_xlabel("cosine of the two personas")
     axes.set_ylabel("cosine of their problems")
     axes.legend(frameon=False)

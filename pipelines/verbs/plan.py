@@ -24,7 +24,7 @@ from pipelines.store.files import folder
 from pipelines.store.ledger import totals
 from pipelines.store.manifest import Manifest
 from pipelines.store.survey import StageNow, survey
-from pipelines.summary import counted, plain
+from pipelines.summary import SIMULATED, answering, counted, plain
 from pipelines.verbs.forecast import forecast
 from pipelines.verbs.forecast import notes as scale_notes
 from pipelines.verbs.forecast import render as scaled_table
@@ -178,7 +178,7 @@ def render(result: Mapping[str, Any]) -> Group:
     asks = any(stage["kind"] == "flow" for stage in result["stages"])
     lines = [
         f"{result['recipe']} over {counted(result['rows'], 'row')}"
-        + (f", {result['model']} on {result['engine']}" if asks else ", without a model")
+        + (f", {_by(result['model'], result['engine'])}" if asks else ", without a model")
         + f"; the input has {counted(given['rows'], 'row')} in {counted(given['files'], 'file')}"
     ]
     if asks:
@@ -197,8 +197,15 @@ def render(result: Mapping[str, Any]) -> Group:
             f"({by['tokens_per_second']:,} tokens a second each)"
         )
     lines += [f"note: {note}" for note in result["notes"]]
+    if asks and result["engine"] == "simulated":
+        lines.append(SIMULATED)
     tables = [table, scaled_table(scaled)] if scaled else [table]
     return Group(*tables, Text(plain("\n".join(lines), 10_000)))
+
+
+def _by(model: str, engine: str) -> str:
+    who = answering(model, engine)
+    return f"{who} on {engine}" if who == model else who
 
 
 def _shown(amount: int | None) -> str:

@@ -20,7 +20,7 @@ from pipelines.store.dataset import committed, read_part
 from pipelines.store.files import Folder, folder
 from pipelines.store.record import read_record
 from pipelines.store.survey import finished, survey
-from pipelines.summary import plain
+from pipelines.summary import SIMULATED, answering, plain
 
 RECIPE = "similarity_study"
 #: What compares one model's problems with another's is told apart from a wording by this.
@@ -41,14 +41,15 @@ def similarity(run: str, other: str | None = None, to: str | None = None) -> dic
         to: folder for the plot and the pairs, on disk or at a URL; None is ``similarity/`` in the run.
 
     Returns:
-        ``figures`` for each wording and level of likeness, ``correlations`` by wording, ``to``, ``models``.
+        ``figures`` for each wording and level of likeness, ``correlations`` by wording, ``to``, ``models`` (a run of
+        ``engine=simulated`` has none and is told as such, here as in both files), ``simulated``: whether one was.
 
     Raises:
         UserError: a run is none of this recipe, is not finished, or has no pair left.
     """
     place = folder(run)
     config, personas, problems = _problems_of(place)
-    models = [config["model"]["name"]]
+    runs = [config]
     select = config["recipe"]["stages"]["pairs"]["select"]
     from pipelines.dedup.vectors.encoder import load
 
@@ -57,12 +58,13 @@ def similarity(run: str, other: str | None = None, to: str | None = None) -> dic
     compared = {wording: (mine, mine) for wording, mine in problems.items()}
     if other is not None:
         theirs_config, _, theirs = _problems_of(folder(other))
-        models.append(theirs_config["model"]["name"])
+        runs.append(theirs_config)
         wording = next(iter(problems))
         ids = sorted(set(ids) & set(theirs[wording]))
         compared[ACROSS] = (problems[wording], theirs[wording])
     if len(ids) < 2:
         raise UserError(f"{place.url}: {len(ids)} personas have a problem under every wording; no pair is left")
+    models = [answering(one["model"]["name"], one["engine"]["kind"]) for one in runs]
     # Of personas that are in a pair alone, the run's pairs are found again.
     vectors = encode([personas[one] for one in ids])
     found = pairs_at(vectors, select["levels"], select["pairs_per_level"])
@@ -76,6 +78,8 @@ def similarity(run: str, other: str | None = None, to: str | None = None) -> dic
                     "level": pair.level,
                     "left_id": ids[pair.left],
                     "right_id": ids[pair.right],
+                    "left_model": models[0],
+                    "right_model": models[-1] if wording == ACROSS else models[0],
                     "personas": float(vectors[pair.left] @ vectors[pair.right]),
                     "problems": float(first[pair.left] @ second[pair.right]),
                 }
@@ -84,12 +88,13 @@ def similarity(run: str, other: str | None = None, to: str | None = None) -> dic
         raise UserError(f"{place.url}: no two personas that have problems are as alike as recipe.levels asks")
     target = folder(to or f"{place.url}/similarity")
     target.replace("pairs.parquet", to_parquet(pa.Table.from_pylist(rows)))
-    target.replace("similarity.png", drawn(rows))
+    target.replace("similarity.png", drawn(rows, models))
     return {
         "ok": True,
         "run": place.url,
         "to": target.url,
         "models": models,
+        "simulated": any(one["engine"]["kind"] == "simulated" for one in runs),
         "encoder": select["encoder"],
         "figures": figures(rows),
         "correlations": correlations(rows),
@@ -142,6 +147,7 @@ def render(result: Mapping[str, Any]) -> Group:
         "below: share of pairs whose problems are less alike than the personas",
         f"rank correlation of the two likenesses: {', '.join(shown)}",
         f"models: {', '.join(result['models'])}; vectors by {result['encoder']}",
+        *([SIMULATED] if result["simulated"] else []),
         f"plot and pairs in {result['to']}",
     ]
     return Group(table, Text(plain("\n".join(lines), 10_000)))

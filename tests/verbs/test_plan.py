@@ -53,6 +53,7 @@ def test_rows_calls_tokens_and_shards_are_counted(config, shown):
     assert told["totals"]["calls"] == 100
     assert told["tokens_by"].startswith("4 characters a token")
     json.dumps(told)
+    assert "simulated (no model)" in shown(render(told)) and "smollm2" not in shown(render(told))
     assert "100 calls" in shown(render(told)) and "~100" in shown(render(told))
 
 

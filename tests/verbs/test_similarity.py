@@ -37,7 +37,7 @@ def test_pairs_are_compared_under_every_wording_and_across_models(studies):
     one, other = map(str, studies)
     told = similarity(one, other)
     assert (verify(one)["complete"], verify(one)["defects"]) == (True, [])
-    assert told["models"] == ["smollm2_135m", "smollm2_1.7b"]
+    assert told["models"] == ["simulated (no model)"] * 2, "a simulated run names no model"
     by = {(found["wording"], found["level"]): found for found in told["figures"]}
     assert {wording for wording, _ in by} == {"generic", "constrained", ACROSS}
     assert all(abs(found["personas"] - level) <= 0.021 for (_, level), found in by.items())
@@ -45,7 +45,10 @@ def test_pairs_are_compared_under_every_wording_and_across_models(studies):
     assert table.num_rows == sum(found["pairs"] for found in told["figures"])
     with open(f"{one}/similarity/similarity.png", "rb") as file:
         assert file.read(4) == b"\x89PNG"
-    assert "rank correlation" in render(told).renderables[1].plain
+    assert set(table["left_model"].to_pylist()) == set(table["right_model"].to_pylist()) == {"simulated (no model)"}
+    text = render(told).renderables[1].plain
+    assert "rank correlation" in text
+    assert "models: simulated (no model), simulated (no model);" in text and "not from a model" in text
 
 
 def test_other_runs_are_refused(studies, tmp_path):
