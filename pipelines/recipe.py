@@ -73,8 +73,9 @@ def stages_of(
             called = str(replace(StageName.read(name), round=0 if rounds is None else number + 1))
             source = stages[0 if kind == "rows" else here.get(node.get("from", ""), here[list(here)[-1]])]
             begins = source.number == ends[round_.source] and kind != "rows"
-            samples = kind == "flow" and source.number in unasked
-            if kind not in ("flow", "rows") and source.number in unasked:
+            asks = kind == "flow" and node.get("asks", True)
+            samples = asks and source.number in unasked
+            if not asks and kind != "rows" and source.number in unasked:
                 unasked.add(len(stages))
             uses = _uses(node, here)
             identity = {"settings": digest(_what_the_data_is(kind, node))}

@@ -36,3 +36,26 @@ def test_the_worked_example_runs(tmp_path):
     assert titles["rows_in"] == 40
     assert titles["rows_kept"] + titles["rows_rejected"] == 40
     assert set(titles["items_rejected"]) <= {"wrong_length", "cut_by_max_tokens"}
+
+
+def test_the_skill_of_ones_own_runs(tmp_path):
+    """The file that docs/agent_instruct.md shows."""
+    page = (ROOT / "docs" / "agent_instruct.md").read_text()
+    [skill] = re.findall(r"`haiku\.yaml`[^`]*`recipe\.skill=haiku\.yaml`[^`]*```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "haiku.yaml").write_text(skill)
+    texts = "".join(json.dumps({"text": f"Text {i} on the bees of a hill."}) + "\n" for i in range(30))
+    (tmp_path / "texts.jsonl").write_text(texts)
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", "run", "recipe=agent_instruct", "recipe.skill=haiku.yaml"]
+        + ["recipe.scale=small", "engine=simulated", "input=texts.jsonl", "output=runs/haiku", "--json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["stages"]["taught"]["rows_in"] == 30
+    assert told["rows_accepted"] > 0
+    assert {row["skill"] for row in told["examples"]} == {"haiku"}

@@ -103,6 +103,13 @@ def test_further_samples_are_of_the_rows_that_a_round_takes_and_of_nothing_made_
     assert draws == {"r2.synthesis": (1, 8), "r2.solved": (0, 1)}
 
 
+def test_samples_are_asked_of_the_first_flow_that_asks_a_model():
+    config = compose(["recipe=agent_instruct", "recipe.skill=fermi", "input=a", "output=b"])
+    found = stages_of(config, "m" * 32, [Round(0, 0, (0, 10), draw=1, draws=4)])
+    flows = {stage.name: (stage.draw, stage.draws, stage.asks) for stage in found if stage.kind == "flow"}
+    assert flows == {"r1.assigned": (0, 1, False), "r1.taught": (1, 4, True)}
+
+
 def test_what_is_made_of_the_recipes_own_rows_is_made_once():
     config = compose(["recipe=persona_synthesis", "recipe.mode=persona_few_shot", "input=a", "output=b"])
     found = stages_of(config, "m" * 32, [Round(0, 0, (0, 10)), Round(0, 0, (10, 10))])
