@@ -24,6 +24,7 @@ from pipelines import settings
 from pipelines.errors import UserError
 from pipelines.face import check
 from pipelines.face.asked import Asked, Mistakes, read
+from pipelines.face.contents import contents
 from pipelines.face.demonstrations import demonstrations
 from pipelines.face.groups import options
 from pipelines.face.hydra_home import opened
@@ -212,6 +213,9 @@ def _read_files(config: DictConfig) -> Iterator[str]:
         yield from wrong
     if (given := OmegaConf.select(config, "recipe.quotas")) is not None:
         config.recipe.quotas, wrong = quotas(_value(given))
+        yield from wrong
+    if (given := OmegaConf.select(config, "recipe.decontaminate")) is not None:
+        config.recipe.decontaminate, wrong = contents(_value(given), "recipe.decontaminate")
         yield from wrong
     if (given := OmegaConf.select(config, "recipe.skill")) is not None:
         skills, wrong = taxonomy(_value(given), _value(config.prompt))

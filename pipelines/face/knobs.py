@@ -164,6 +164,11 @@ class AgentInstruct(Recipe):
     max_tokens: int = key("longest answer of a call, in tokens; sampling.max_tokens takes it", rule=at_least(16))
     calls: int = key("calls that a seed makes, about: shards have as many times fewer rows", rule=at_least(1))
     temperatures: dict[str, float] = key("by step: transform, instruct, suggest, edit, respond, judge", {})
+    decontaminate: Any = key(
+        "evaluation sets (files, or a list): rows that share a run of words with one are rejected", None, literal=True
+    )
+    decontaminate_ngram: int = key("words of such a run", rule=at_least(1))
+    judge_at_least: int | None = key("score from 1 to 10 below which a judge's no counts; null asks no judge", None)
     taxonomy: Any = key("the skills as read from their files; recipe.skill names them", None)
 
 
