@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, cast
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.types import Override, OverrideType
@@ -101,6 +102,10 @@ def _composed(overrides: list[str]) -> DictConfig:
     except (HydraException, OmegaConfBaseException) as error:
         causes = [str(one) for one in (error, error.__cause__) if one is not None and str(one)]
         raise UserError("the configuration files do not compose: " + "; ".join(causes)) from error
+    except yaml.MarkedYAMLError as error:
+        at = error.problem_mark
+        where = f"{at.name}, line {at.line + 1}" if at else "a configuration file"
+        raise UserError(f"{where}: {error.problem}; mend it there") from error
 
 
 def _applied(config: DictConfig, override: Override) -> Iterator[str]:

@@ -27,6 +27,9 @@ from pipelines.store.manifest import Manifest
 from pipelines.store.record import read_record, write_record
 from pipelines.store.survey import stage_records
 
+#: Settings under ``target`` any of which makes a run go in rounds.
+AIMS = ("rows", "deadline", "gpu_hours")
+
 
 @contextmanager
 def storage_trouble(output: str) -> Iterator[None]:
@@ -65,7 +68,7 @@ def settle_input(place: Folder, config: Mapping[str, Any]) -> Manifest:
 
 def aims(config: Mapping[str, Any]) -> bool:
     """Whether a run goes in rounds towards a target."""
-    return any(config["target"][key] is not None for key in ("rows", "deadline", "gpu_hours"))
+    return any(config["target"][key] is not None for key in AIMS)
 
 
 def rounds_in(place: Folder, config: Mapping[str, Any], manifest_fingerprint: str) -> list[Round] | None:

@@ -325,10 +325,43 @@ def test_a_table_of_weights_becomes_columns_and_a_stage_that_keeps_to_it(recipe:
         ("{region: {Africa: 1}}", "needs two values or more"),
         ("[1, 2]", "is no table"),
         ("nowhere.yaml", "cannot be read"),
+        ("{region: {Asia: 1, Asia: 2}}", "Asia is written twice in one table, line 1; leave one"),
+        ("{region: {Asia: 1", "is not YAML"),
     ],
 )
 def test_a_table_that_is_none_is_refused_by_name(table: str, says: str) -> None:
     assert says.replace("-1.0", "-1") in mistakes(f"recipe.quotas={table}")
+
+
+@pytest.mark.parametrize(
+    ("table", "values"),
+    [
+        ("{year: {1990: 1, 2000: 3}}", ["1990", "2000"]),
+        ("{land: {Österreich: 1, Côte d'Ivoire: 2}}", ["Österreich", "Côte d'Ivoire"]),
+        ("{größe: {klein: 1, groß: 2}}", ["klein", "groß"]),
+        ("{code: {no: 1, 0017: 2}}", ["no", "0017"]),
+        ("{age:{child:25,adult:75}}", ["child", "adult"]),
+        ("'{age: {0-17: 1, 18+: 2}}'", ["0-17", "18+"]),
+    ],
+)
+def test_values_of_a_table_have_the_names_that_are_typed(table: str, values: list[str]) -> None:
+    [weights] = compose(["recipe=text_to_persona", "input=a", "output=b", f"recipe.quotas={table}"])["recipe"][
+        "quotas"
+    ].values()
+    assert list(weights) == values
+
+
+def test_a_key_that_a_file_has_twice_is_named_with_its_lines(tmp_path: Path) -> None:
+    table = tmp_path / "table.yaml"
+    table.write_text("region:\n  Africa: 1\n  Asia: 2\n  Africa: 3\n")
+    assert f"{table}: Africa is written twice in one table, lines 2 and 4" in mistakes(f"recipe.quotas={table}")
+    (tmp_path / "prompt").mkdir()
+    wording = tmp_path / "prompt" / "mine.yaml"
+    wording.write_text("name: mine\ntemplates:\n  persona: one\n  persona: two\n")
+    with pytest.raises(UserError, match=rf"{wording}, line 4: found duplicate key persona"):
+        compose(
+            ["recipe=text_to_persona", "input=a", "output=b", f"hydra.searchpath=[file://{tmp_path}]", "prompt=mine"]
+        )
 
 
 def demonstrations_of(tmp_path: Path, *lines: str) -> str:

@@ -18,6 +18,8 @@ from pipelines import settings
 _OVERRIDE = re.compile(r"(?P<key>\+{0,2}[^=~+]+)=(?P<value>.*)", re.DOTALL)
 _QUOTED = re.compile(r"'.*'|\".*\"", re.DOTALL)
 _SWEEP = re.compile(r"(choice|glob)\(.*\)", re.DOTALL)
+#: Keys of recipes whose tables are read as they are written, since a value may have any name: also 1990, or Österreich.
+_TABLES = frozenset({"recipe.quotas"})
 #: Keys whose values must never be repeated in a message.
 _SECRET = re.compile(r"(?i)(?:key|token|secret|password|credentials?)(?:_env)?$")
 
@@ -49,9 +51,11 @@ def _in_quotes(value: str) -> str:
 @cache
 def literal_keys() -> frozenset[str]:
     """Dotted keys whose values are taken as they stand."""
-    return frozenset(key for key, literal in _keys(settings.Root) if literal) | {
-        f"engine.{key}" for schema in settings.ENGINES.values() for key, literal in _keys(schema) if literal
-    }
+    return (
+        frozenset(key for key, literal in _keys(settings.Root) if literal)
+        | {f"engine.{key}" for schema in settings.ENGINES.values() for key, literal in _keys(schema) if literal}
+        | _TABLES
+    )
 
 
 def _keys(schema: type) -> Iterator[tuple[str, bool]]:

@@ -1,4 +1,4 @@
-"""One check of the doctor, and those on places: the input, the output, the run that may be there, and the disks."""
+"""One check of the doctor, and those on places: input, output, disks, the run that may be there, and its target."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.directory import refuse_others
+from pipelines.directory import AIMS, aims, refuse_others
 from pipelines.engine.resources import GIB
 from pipelines.engine.weights import cache_dir
 from pipelines.errors import UserError
 from pipelines.store.files import REMOTE, Folder, folder
 from pipelines.summary import counted
+from pipelines.towards import refuse_target
 from pipelines.verbs.sample import manifest_of
 
 #: Bytes below which a disk is called full: shards, their prompts and answers, and Ray's spill all want room.
@@ -36,6 +37,7 @@ def checks_of_places(config: Mapping[str, Any]) -> Iterator[Check]:
     """Whether the input can be read, the output written, and whether the run directory takes this run."""
     found = [*_input(config), *_output(config)]
     yield from found
+    yield from _target(config)
     if all(check.ok for check in found):
         yield from _run_there(config)
 
@@ -51,6 +53,23 @@ def _input(config: Mapping[str, Any]) -> Iterator[Check]:
         where = f"{counted(manifest.rows, 'row')} in {counted(len(manifest.files), 'file')} of {manifest.format}"
         seen = f"{where}, texts in column {manifest.text_column}"
         yield Check("input", True, seen)
+
+
+def _target(config: Mapping[str, Any]) -> Iterator[Check]:
+    """Whether the recipe can go towards the target."""
+    if config["recipe"] is None or not aims(config):
+        return
+    shown = ", ".join(f"target.{key}={config['target'][key]}" for key in AIMS if config["target"][key] is not None)
+    try:
+        begun = config["output"] is not None and "stages.json" in folder(config["output"]).names()
+    except UserError:
+        begun = False
+    try:
+        refuse_target(config, begun=begun)
+    except UserError as error:
+        yield Check("target", False, shown, str(error))
+    else:
+        yield Check("target", True, shown)
 
 
 def _run_there(config: Mapping[str, Any]) -> Iterator[Check]:

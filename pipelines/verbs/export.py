@@ -3,8 +3,8 @@
 One file, or a folder with its dataset card; a layout is a folder.
 
 Rows are streamed; a file appears whole or not at all. A folder gets ``data/part-00000.jsonl ...``, ``README.md`` and
-``export.json``, which says what is in it. What already lies at the target is replaced only if it is an earlier export
-of the same run: nothing else is ever overwritten.
+``.nightmill-export.json``, which says what is in it. What already lies at the target is replaced only if it is an
+earlier export of the same run: nothing else is ever overwritten.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ _LOADERS = {"jsonl": "json", "parquet": "parquet"}
 _BATCH = 4096
 #: Folders of a run that hold its own files and nothing else.
 _OWN = ("data", "removed", "stages", "ledger", "lease", "index")
-_MARKER = "export.json"
+#: Hidden, so that an exported folder can be an input: those leave hidden files out.
+_MARKER = ".nightmill-export.json"
 
 
 def export(run: str, format: str | None = None, to: str | None = None, no_provenance: bool = False) -> dict[str, Any]:

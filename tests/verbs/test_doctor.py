@@ -63,6 +63,22 @@ def test_an_output_that_is_no_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "fix"),
+    [
+        (["recipe=text_to_persona", "target.deadline=soon"], "target.deadline"),
+        (["recipe=similarity_study", "target.rows=10"], "looks at all rows at once"),
+        (["recipe=dedup", "target.rows=10"], "asks no model"),
+        (["recipe=text_to_persona", "target.rows=10"], ""),
+    ],
+)
+def test_a_target_that_a_run_would_refuse(asked: list[str], fix: str) -> None:
+    seen = checks(*SIMULATED[:1], "dedup.embedding.encoder=simulated", *asked)["target"]
+    assert seen["ok"] == (not fix)
+    assert fix in seen["fix"]
+    assert asked[1] in seen["seen"]
+
+
+@pytest.mark.parametrize(
     ("weights", "fix"),
     [
         ("packaged:smollm2-135", "packaged:smollm2-135m"),

@@ -106,11 +106,11 @@ def test_what_is_released_is_input_as_it_is(tmp_path):
     given = [f"input={tmp_path / 'personas.parquet'}", "text_column=persona", f"output={tmp_path / 'first'}"]
     run(compose([*how, "engine.accepted=1", *given]))
     told = export(str(tmp_path / "first"), format="persona_hub", to=str(tmp_path / "released"))
-    assert [name.rpartition("/")[2] for name in told["files"]] == ["math.jsonl", "export.json"]
+    assert [name.rpartition("/")[2] for name in told["files"]] == ["math.jsonl", ".nightmill-export.json"]
     released = [json.loads(line) for line in (tmp_path / "released" / "math.jsonl").read_text().splitlines()]
     assert {tuple(one) for one in released} == {("input persona", "synthesized text", "description")}
     again = [
-        f"input={tmp_path / 'released' / 'math.jsonl'}",
+        f"input={tmp_path / 'released'}",  # the folder, as it was written
         "text_column=input persona",
         f"output={tmp_path / 'second'}",
     ]
