@@ -52,7 +52,7 @@ def test_a_set_without_texts_is_named(tmp_path: Path) -> None:
         contaminated(tmp_path / "numbers.parquet", ["a"])
 
 
-@pytest.mark.skipif(not (DATA / "gsm8k_test.parquet").exists(), reason="needs NIGHTMILL_TEST_DATA")
+@pytest.mark.skipif(not (DATA / "gsm8k_test.parquet").exists(), reason="real data is absent: set NIGHTMILL_TEST_DATA")
 def test_a_real_test_set_is_found_in_itself_and_hardly_in_its_train_set() -> None:
     exam, train = (pq.read_table(DATA / f"gsm8k_{part}.parquet")["question"].to_pylist() for part in ("test", "train"))
     assert all(contaminated(DATA / "gsm8k_test.parquet", exam, 13))

@@ -116,7 +116,7 @@ def test_a_row_is_judged_by_itself(texts: list[str]) -> None:
     assert found(pa.array(texts, pa.string()))[0] == [found([text])[0][0] for text in texts]
 
 
-@pytest.mark.skipif(not (DATA / "seeds.parquet").exists(), reason="needs seeds.parquet of NIGHTMILL_TEST_DATA")
+@pytest.mark.skipif(not (DATA / "seeds.parquet").exists(), reason="real data is absent: no seeds.parquet")
 def test_real_passages() -> None:
     table = pq.read_table(DATA / "seeds.parquet", columns=["text", "source"])
     said = kinds(table, column="text")
