@@ -90,6 +90,17 @@ def test_granularity_changes_the_instruction_only(granularity: str) -> None:
     ].replace(prompt["tables"]["granularities"]["fine"], "")
 
 
+def test_every_relation_is_asked_for_in_a_sentence_and_one_of_ones_own_by_its_name() -> None:
+    config = compose(["recipe=persona_to_persona", "input=a", "output=b"])
+    prompt, types = config["prompt"], config["recipe"]["relation_types"]
+    assert list(prompt["tables"]["relatives"]) == types
+    prompts = PromptSet(prompt["name"], prompt["templates"], prompt["system"], prompt["tables"])
+    said = {one: prompts.render("related", persona="A baker", relation=one).messages[-1][1] for one in (*types, "muse")}
+    assert "\nDescribe a parent of the person above. Give an occupation" in said["parent"]
+    assert "\nDescribe someone who cleans where the person above works. Give" in said["cleaner at their workplace"]
+    assert "\nDescribe someone whose relation to the person above is: muse. Give" in said["muse"]
+
+
 def test_a_text_stands_between_delimiters_in_the_prompt() -> None:
     prompt = compose(["recipe=text_to_persona", "input=a", "output=b"])["prompt"]
     prompts = PromptSet(prompt["name"], prompt["templates"], prompt["system"], prompt["tables"])

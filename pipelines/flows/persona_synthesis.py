@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -120,11 +121,13 @@ async def synthesize(
         return [await _tool(answer, llm, prompts, code, known)]
     made = {**known, "text": text, "labelled": labelled, "code": None, "messages": None}
     if task == "instruction" and turns and not answer.cut:
-        conversation = await _conversation(llm, prompts, persona, text, turns)
-        if isinstance(conversation, Answer):
-            reason = "cut_by_max_tokens" if conversation.cut else "unparsable"
-            return [reject(reason, conversation, detail="a turn of the conversation", text=text, **known)]
-        made["messages"] = json.dumps([{"role": role, "content": said} for role, said in conversation])
+        history, answers = await _conversation(llm, prompts, persona, text, turns)
+        if len(history) < 2 * turns:
+            reason = "cut_by_max_tokens" if answers[-1].cut else "unparsable"
+            lost = reject(reason, answers[-1], detail="a turn of the conversation", text=text, **known)
+            return [replace(lost, on=(answer, *answers[:-1]))]
+        made["messages"] = json.dumps([{"role": role, "content": said} for role, said in history])
+        return [replace(keep(answer, **made), on=tuple(answers))]
     return [keep(answer, **made)]
 
 
@@ -138,30 +141,36 @@ async def _tool(answer: Answer, llm: LLM, prompts: PromptSet, code: bool, known:
     if wrong := next(_TOOLS.iter_errors(interface), None):
         return reject("off_schema", answer, detail=f"{wrong.json_path}: {wrong.message}", **known)
     text, written = json.dumps(interface, ensure_ascii=False), None
+    on: tuple[Answer, ...] = ()
     if code:
         coded = await llm.chat(prompts.render("tool_code", trim="interface", interface=text))
         if coded.cut:
-            return reject("cut_by_max_tokens", coded, detail="its code", text=text, **known)
-        written = unfenced(coded.text)
-    return keep(answer, **known, text=text, labelled=True, code=written, messages=None)
+            return replace(reject("cut_by_max_tokens", coded, detail="its code", text=text, **known), on=(answer,))
+        written, on = unfenced(coded.text), (coded,)
+    return replace(keep(answer, **known, text=text, labelled=True, code=written, messages=None), on=on)
 
 
-async def _conversation(llm: LLM, prompts: PromptSet, persona: str, opening: str, turns: int) -> list[Message] | Answer:
-    """``turns`` turns of the persona, each answered; the answer that is empty or cut, where one is."""
+async def _conversation(
+    llm: LLM, prompts: PromptSet, persona: str, opening: str, turns: int
+) -> tuple[list[Message], list[Answer]]:
+    """``turns`` turns of the persona, each answered, and all answers; fewer where the last one is empty or cut."""
     history: list[Message] = []
+    answers: list[Answer] = []
     said = opening
     for turn in range(turns):
         if turn:
             spoken = "\n\n".join(f"{role}: {text}" for role, text in history)
             asked = await llm.chat(prompts.render("follow_up", trim="spoken", persona=persona, spoken=spoken))
+            answers.append(asked)
             said = tidy(asked.text)
             if not said or asked.cut:
-                return asked
+                break
         reply = await llm.chat(prompts.render("turn", trim="said", history=tuple(history), said=said))
+        answers.append(reply)
         if not reply.text.strip() or reply.cut:
-            return reply
+            break
         history += [("user", said), ("assistant", reply.text.strip())]
-    return history
+    return history, answers
 
 
 def unlabelled(text: str, label: str) -> tuple[str, bool]:

@@ -20,8 +20,9 @@ SHOWN = 4000
 
 
 def call_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of ``calls/`` as JSON-ready values."""
+    """A row of ``calls/`` as JSON-ready values; ``number`` is its place among its row's calls, from 1."""
     return {
+        "number": row["call"] + 1,
         "prompt_id": row["prompt_id"],
         "messages": [{"role": role, "content": content} for role, content in json.loads(row["prompt"])],
         "answers": [
@@ -39,14 +40,20 @@ def json_ready(value: Any) -> Any:
     return orjson.loads(orjson.dumps(value, default=str))
 
 
-def call_lines(call: Mapping[str, Any], number: int) -> Iterator[Text]:
-    """A call for a terminal: what it cost, then each turn and each answer under a heading; ``number`` counts from 1."""
-    yield heading(
-        f"call {number}: {call['prompt_id']}, {call['prompt_tokens']:,} tokens in, {call['completion_tokens']:,} out"
-    )
+def call_lines(call: Mapping[str, Any]) -> Iterator[Text]:
+    """A call for a terminal: what it cost, the ``items`` that rest on it, then each turn and each answer.
+
+    The answer that an item was read from (``taken``, from 0) is marked.
+    """
+    items = f", for {', '.join(call['items'])}" if call.get("items") else ""
+    cost = f"{call['prompt_tokens']:,} tokens in, {call['completion_tokens']:,} out"
+    yield heading(f"call {call['number']}: {call['prompt_id']}, {cost}{items}")
     yield from turn_lines(call["messages"])
-    for answer in call["answers"]:
-        yield heading(f"answer ({answer['finish_reason']})")
+    several = len(call["answers"]) > 1
+    for place, answer in enumerate(call["answers"]):
+        which = f"answer {place + 1} of {len(call['answers'])}" if several else "answer"
+        taken = ", which the item was read from" if call.get("taken") == place else ""
+        yield heading(f"{which} ({answer['finish_reason']}){taken}")
         yield body(answer["text"])
     if not call["answers"]:
         yield heading("no answer came")

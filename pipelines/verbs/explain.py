@@ -29,7 +29,8 @@ def explain(run: str, row_id: str) -> dict[str, Any]:
 
     Returns:
         ``run``, and ``row``: its ``id``, ``columns``, ``provenance``, the ``calls`` it was made from (None where they
-        were not kept), its ``path`` (what became of it, an event a stage), and its ``parents``, told in the same way.
+        were not kept; ``taken`` is the answer that it was read from, from 0), its ``path`` (what became of it, an event
+        a stage), and its ``parents``, told in the same way.
 
     Raises:
         UserError: the folder holds no run, or the id is unknown or ambiguous.
@@ -54,7 +55,7 @@ def _row(stages: Sequence[StageNow], home: Home, until: int) -> dict[str, Any]:
         "id": home.id,
         "columns": json_ready(own),
         "provenance": json_ready({k: v for k, v in provenance.items() if v is not None}),
-        "calls": _calls(stage, home.shard, parents[0], provenance.get("calls")) if made and parents else [],
+        "calls": _calls_of_item(stage, home.shard, parents[0], provenance) if made and parents else [],
         "path": list(_path(stages, home, record, until)),
         "parents": [_parent(stages, home, number, id_) for number, id_ in enumerate(parents)] if made else [],
     }
@@ -114,6 +115,9 @@ def _taken_up(stage: StageNow, shard: int, row_id: str) -> dict[str, Any]:
         return told | {"outcome": "failed", "error": failed["error"], "message": failed["message"], "request": request}
     kept = rows_where(stage.record.folder, part_name(shard), "parent_ids", row_id)
     rejected = side_rows(stage, shard, "rejected", row_id)
+    for call in told["calls"] or ():
+        rests = [item["id"] for item in (*kept, *rejected) if call["number"] - 1 in _numbers(item["provenance"])]
+        call["items"] = rests
     return told | {
         "outcome": "used",
         "items_kept": [item["id"] for item in kept],
@@ -121,15 +125,30 @@ def _taken_up(stage: StageNow, shard: int, row_id: str) -> dict[str, Any]:
     }
 
 
-def _calls(
-    stage: StageNow, shard: int, row_id: str, rests_on: Sequence[int] | None = None
-) -> list[dict[str, Any]] | None:
-    """The calls of a row, or those of them (by number) that one of its items ``rests_on``; None: not stored."""
+def _calls(stage: StageNow, shard: int, row_id: str) -> list[dict[str, Any]] | None:
+    """The calls of a row; None: not stored."""
     entry = stage.entries[shard]
     if entry.calls and "calls" not in entry.files:
         return None
-    calls = side_rows(stage, shard, "calls", row_id)
-    return [call_of(call) for call in calls if not rests_on or call["call"] in rests_on]
+    return [call_of(call) for call in side_rows(stage, shard, "calls", row_id)]
+
+
+def _calls_of_item(
+    stage: StageNow, shard: int, row_id: str, provenance: Mapping[str, Any]
+) -> list[dict[str, Any]] | None:
+    """Those calls of a row that one of its items rests on (all, where that is not known); None: not stored."""
+    every, rests_on = _calls(stage, shard, row_id), _numbers(provenance)
+    found = [call for call in every or () if not rests_on or call["number"] - 1 in rests_on]
+    for call in found:
+        # A seed is a hash of what was asked, and how often.
+        read = (call["prompt_id"], call["seed"]) == (provenance.get("prompt_id"), provenance.get("seed"))
+        call["taken"] = provenance.get("n_index") if read else None
+    return None if every is None else found
+
+
+def _numbers(provenance: Mapping[str, Any] | None) -> Sequence[int]:
+    """Which of its row's calls an item rests on, as ``calls/`` counts them."""
+    return (provenance or {}).get("calls") or ()
 
 
 def render(result: Mapping[str, Any]) -> Tree:
@@ -151,7 +170,9 @@ def _branch(row: Mapping[str, Any], parent: Tree | None) -> Tree:
             if event.get("request") and not event["calls"]:
                 node.add(Group(*turn_lines(event["request"]["messages"])))
     if row["provenance"]:
-        tree.add(_pair("provenance", ", ".join(f"{k} {v}" for k, v in row["provenance"].items() if k != "logprobs")))
+        # The calls stand below, with their numbers.
+        shown = {k: v for k, v in row["provenance"].items() if k not in ("logprobs", "calls")}
+        tree.add(_pair("provenance", ", ".join(f"{k} {v}" for k, v in shown.items())))
     _add_calls(tree, row["calls"])
     for above in row["parents"]:
         _branch(above, tree.add(heading("made from")))
@@ -161,8 +182,8 @@ def _branch(row: Mapping[str, Any], parent: Tree | None) -> Tree:
 def _add_calls(tree: Tree, calls: Sequence[Mapping[str, Any]] | None) -> None:
     if calls is None:
         tree.add(Text("its prompts and answers were not stored (io.keep_calls=false)"))
-    for number, call in enumerate(calls or (), 1):
-        tree.add(Group(*call_lines(call, number)))
+    for call in calls or ():
+        tree.add(Group(*call_lines(call)))
 
 
 def _pair(name: str, value: object) -> Text:

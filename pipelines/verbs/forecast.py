@@ -141,7 +141,7 @@ def notes(result: Mapping[str, Any]) -> Iterable[str]:
 
 def render(result: Mapping[str, Any]) -> Table:
     """The forecast for a terminal."""
-    table = Table(title=f"by {result['pilot']}", title_justify="left")
+    table = Table(title=f"by {result['pilot']}, over {result['seeds']:,} seeds", title_justify="left")
     for column in (
         "stage",
         "rows",

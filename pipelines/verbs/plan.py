@@ -45,7 +45,9 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
         (``rows_known`` False where one item a row was assumed), ``calls``, ``prompt_tokens``,
         ``completion_tokens_at_most``, ``shards``, ``shards_committed``; ``totals`` of calls and tokens; ``tokens_by``:
         how prompts were measured; ``sampled`` seeds; ``notes``: what is not known, in sentences; ``forecast``: what a
-        pilot says of this size, or None (``verbs/forecast.py``).
+        pilot says of this size, or None (``verbs/forecast.py``); ``target``: ``rows`` wanted, seeds ``given``, and
+        seeds ``needed`` by the pilot (None where it is not known), or None without a target: ``stages`` are then one
+        pass over the seeds given.
 
     Raises:
         UserError: a mistake in the settings or the input.
@@ -81,7 +83,7 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
     if not all(known for _, known in made.values()):
         notes.append("rows marked ~ assume that every answer gives one item and that none is lost on the way")
     if aims(config):
-        notes.append("target: run goes in rounds through these stages until it is reached; this is one pass")
+        notes.append("target: run goes in rounds through these stages until it is reached; the first table is one pass")
     scaled = forecast(config, stages, config["rows"] or manifest.rows) if config["forecast"]["pilot"] else None
     notes += scale_notes(scaled) if scaled else ()
     first = next(iter(trials.values()), None)
@@ -98,7 +100,14 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
         "sampled": first.rows if first else 0,
         "notes": notes,
         "forecast": scaled,
+        "target": _target(config, manifest.rows, scaled) if aims(config) else None,
     }
+
+
+def _target(config: Mapping[str, Any], given: int, scaled: Mapping[str, Any] | None) -> dict[str, Any]:
+    rows = config["target"]["rows"]
+    known = scaled is not None and rows is not None and not config["rows"]
+    return {"rows": rows, "given": given, "needed": scaled["seeds"] if scaled and known else None}
 
 
 def _flow(stage: Stage) -> str:
@@ -159,7 +168,9 @@ def _committed(config: Mapping[str, Any], stages: Sequence[Stage], notes: list[s
 
 def render(result: Mapping[str, Any]) -> Group:
     """The counts for a terminal: a row a stage, sums, and what is not known."""
-    table = Table()
+    target = result["target"]
+    seeds = counted(result["rows"], "seed") + (", those given" if result["rows"] == result["input"]["rows"] else "")
+    table = Table(title=f"one pass over {seeds}" if target else None, title_justify="left")
     for column in ("stage", "kind", "rows", "calls", "tokens in", "tokens out at most", "shards", "committed"):
         table.add_column(column, justify="left" if column in ("stage", "kind") else "right")
     for stage in result["stages"]:
@@ -188,6 +199,8 @@ def render(result: Mapping[str, Any]) -> Group:
         )
     if result["tokens_by"]:
         lines.append(f"prompts measured on {counted(result['sampled'], 'seed')}, by {result['tokens_by']}")
+    if target and target["rows"] is not None:
+        lines.append(_needs(target))
     if scaled := result["forecast"]:
         totals, by = scaled["totals"], scaled["by"]
         lines.append(
@@ -201,6 +214,19 @@ def render(result: Mapping[str, Any]) -> Group:
         lines.append(SIMULATED)
     tables = [table, scaled_table(scaled)] if scaled else [table]
     return Group(*tables, Text(plain("\n".join(lines), 10_000)))
+
+
+def _needs(target: Mapping[str, Any]) -> str:
+    """Seeds given against those that a target of rows needs."""
+    given, needed = counted(target["given"], "seed") + " given", target["needed"]
+    if needed is None:
+        return f"target.rows={target['rows']:,}: {given}; forecast.pilot=RUN, without rows, tells how many it needs"
+    if needed <= target["given"]:
+        return f"target.rows={target['rows']:,}: {given}, about {needed:,} needed by the pilot"
+    return (
+        f"target.rows={target['rows']:,}: {given}, about {needed:,} needed by the pilot; once those given are asked, "
+        "they are asked again for other samples, of which fewer are new"
+    )
 
 
 def _by(model: str, engine: str) -> str:

@@ -173,8 +173,8 @@ def render(result: Mapping[str, Any]) -> Group:
     parts: list[Any] = []
     for number, row in enumerate(rows, 1):
         parts.append(Rule(Text(f"row {number} of {len(rows)}, seed {row['id']}")))
-        for count, call in enumerate(row["calls"], 1):
-            parts += call_lines(call, count)
+        for call in row["calls"]:
+            parts += call_lines(call)
         for item in row["items"]:
             parts.append(heading(f"item {item['id']}: {_said(item)}"))
             parts += (body(f"{name}: {value}") for name, value in item["columns"].items() if value is not None)

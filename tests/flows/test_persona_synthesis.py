@@ -126,6 +126,7 @@ def test_code_comes_in_a_second_call_and_is_kept_as_text():
     assert item.columns["code"] == "def f():\n    return 1"
     assert "some function_name" in llm.asked[1][-1][1]
     assert made(json.dumps(TOOL), "def f(): ~", task="tool", code=True)[0].reason == "cut_by_max_tokens"
+    assert [answer.text[:9] for answer in item.on] == ["```python"], "an item names each answer that it rests on"
 
 
 def test_an_instruction_may_open_a_conversation():

@@ -1,6 +1,7 @@
 """Any id of a run has an explanation: what became of the row, how it was made, and its parents down to the seed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -97,6 +98,27 @@ def test_a_row_that_is_no_seed_says_why(run):
     row = explain(run.url, id_with(run, "seeds", "rejected", reason="empty_text"))["row"]
     assert row["path"] == [{"stage": "seeds", "outcome": "rejected", "reason": "empty_text"}]
     assert row["columns"]["domain"] == "test"
+
+
+def test_of_several_calls_those_that_made_an_item_are_told(begin, monkeypatch, shown):
+    async def several(row, llm, prompts, **_):
+        asked = ["barometers", f"{row['text']} first", f"{row['text']} second"]
+        idle, *answers = [await llm.chat(prompts.render("persona", text=one, relation="read")) for one in asked]
+        known = {"relation": "read", "granularity": "fine"}
+        first, second = (keep(one, persona=one.text, **known) for one in answers)
+        return [first, replace(second, on=(answers[0],))]
+
+    monkeypatch.setattr("pipelines.flows.persona_hub.text_to_persona", several)
+    run = begin(["maps"]).go(until="minhash")
+    first, second = run.ids("personas")
+    told = explain(run.url, second)
+    assert [(call["number"], call["taken"]) for call in told["row"]["calls"]] == [(2, None), (3, 0)]
+    assert "call 3: test/persona" in shown(render(told))
+    assert shown(render(told)).count("which the item was read from") == 1
+    [seed] = told["row"]["parents"]
+    used = explain(run.url, seed["id"])
+    assert [call["items"] for call in used["row"]["path"][1]["calls"]] == [[], [first, second], [second]]
+    assert f"out, for {first}, {second}" in " ".join(shown(render(used)).replace("│", " ").split())
 
 
 def test_a_row_of_an_unfinished_run_waits(begin):

@@ -30,9 +30,13 @@ def settings(seeds, *more):
     return [*how, f"input={seeds}", *more]
 
 
-def forecast(pilot, *more):
+def planned(pilot, *more):
     seeds = pilot[0].parent / "seeds.parquet"
-    return plan(compose(settings(seeds, f"forecast.pilot={pilot[0]}", *more), needs=("recipe", "input")))["forecast"]
+    return plan(compose(settings(seeds, f"forecast.pilot={pilot[0]}", *more), needs=("recipe", "input")))
+
+
+def forecast(pilot, *more):
+    return planned(pilot, *more)["forecast"]
 
 
 def test_at_its_own_size_it_is_what_the_pilot_came_to(pilot):
@@ -56,6 +60,15 @@ def test_a_target_tells_how_many_seeds_it_needs(pilot):
     assert told["totals"]["rows"] >= 10**9
     one_less = forecast(pilot, f"rows={told['seeds'] - 1}")
     assert one_less["totals"]["rows"] < 10**9
+
+
+def test_seeds_given_stand_against_those_that_a_target_needs(pilot, shown):
+    many, few = (planned(pilot, f"target.rows={rows}") for rows in (1_000_000, 50))
+    assert many["target"] == {"rows": 1_000_000, "given": SEEDS, "needed": many["forecast"]["seeds"]}
+    assert f"120 seeds given, about {many['forecast']['seeds']:,} needed by the pilot; once those" in shown(
+        render(many)
+    )
+    assert few["target"]["needed"] < SEEDS and "they are asked again" not in shown(render(few))
 
 
 def test_a_target_that_no_number_of_seeds_gives_is_refused(pilot, tmp_path):

@@ -181,5 +181,11 @@ def test_hops_grow_by_what_each_asks_for_and_are_bounded_by_their_cap(config, tm
     assert of(plan(config("recipe=persona_hub", given[1], "recipe.hops=1")), "hop1.related")["calls"] == 200
 
 
-def test_a_target_is_told_to_go_in_rounds(config):
-    assert any("goes in rounds" in note for note in plan(config("target.rows=1000"))["notes"])
+def test_a_target_is_told_to_go_in_rounds(config, shown):
+    told = plan(config("target.rows=1000"))
+    assert any("goes in rounds" in note for note in told["notes"])
+    assert told["target"] == {"rows": 1000, "given": 100, "needed": None}
+    text = shown(render(told))
+    assert "one pass over 100 seeds, those given" in text
+    assert "target.rows=1,000: 100 seeds given; forecast.pilot=RUN, without rows, tells how many it needs" in text
+    assert "one pass" not in shown(render(plan(config())))
