@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from pipelines.face.groups import conf_dir
+from pipelines.face.groups import conf_dir, options
 from pipelines.face.overrides import did_you_mean, nearest
 from pipelines.prompts import PromptSet
 
@@ -62,25 +62,19 @@ class _Once(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def shipped() -> list[str]:
-    """Names of the shipped skills, sorted."""
-    return sorted(file.stem for file in (conf_dir() / "taxonomy").glob("*.yaml"))
-
-
 def taxonomy(given: Any, prompt: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """The skills that ``recipe.skill`` names, by name, and what is wrong with them, a line each.
 
     ``prompt`` is the prompt set whose templates a skill may word anew.
     """
-    names = shipped() if given == "all" else given if isinstance(given, list) else [given]
+    shipped = options("taxonomy")
+    names = shipped if given == "all" else given if isinstance(given, list) else [given]
     found: dict[str, dict[str, Any]] = {}
     wrong: list[str] = [] if names else ["recipe.skill=[]: name a skill, or all"]
     for name in map(str, names):
         path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) else conf_dir() / "taxonomy" / f"{name}.yaml"
-        if path.parent == conf_dir() / "taxonomy" and path.stem not in shipped():
-            near = did_you_mean(
-                nearest(name, shipped()), f"there are {', '.join(shipped())}, all and files of your own"
-            )
+        if path.parent == conf_dir() / "taxonomy" and path.stem not in shipped:
+            near = did_you_mean(nearest(name, shipped), f"there are {', '.join(shipped)}, all and files of your own")
             wrong.append(f"recipe.skill={name}: no such skill; {near}")
             continue
         try:
@@ -128,7 +122,7 @@ def _keys(at: str, node: Mapping[str, Any], legal: tuple[str, ...], needed: tupl
         if key not in legal:
             near = did_you_mean(nearest(str(key), legal), f"it has {', '.join(legal)}")
             yield f"{at}: {key}: no such key; {near}"
-        elif key in VALUES and not any(value is one or value == one for one in VALUES[key]):
+        elif key in VALUES and value not in VALUES[key]:
             yield f"{at}: {key}: {value!r} is none of {', '.join(map(str, VALUES[key]))}"
     for key in needed:
         if key not in node:

@@ -7,7 +7,7 @@ so the response's length in words goes with it.
 from __future__ import annotations
 
 from pipelines.engine.llm import LLM
-from pipelines.flows.agent_instruct.lesson import a_text, an_object, structured
+from pipelines.flows.structured import a_text, an_object, structured
 from pipelines.prompts import PromptSet
 from pipelines.rows import RESERVED, Item, Row, keep, reject
 

@@ -19,6 +19,7 @@ from jsonschema import Draft202012Validator
 from pipelines.engine.llm import LLM
 from pipelines.flows.copies import copied
 from pipelines.flows.persona_hub import tidy
+from pipelines.flows.structured import an_object
 from pipelines.prompts import Message, PromptSet
 from pipelines.rows import Answer, Item, Row, keep, reject
 
@@ -27,12 +28,7 @@ TOOL_KEYS = ("name", "description", "function_name", "input_args", "return", "de
 
 
 def _tool_schema(**more: int) -> Mapping[str, Any]:
-    return {
-        "type": "object",
-        "properties": {key: {"type": "string", "minLength": 1, **more} for key in TOOL_KEYS},
-        "required": list(TOOL_KEYS),
-        "additionalProperties": False,
-    }
+    return an_object(**{key: {"type": "string", "minLength": 1, **more} for key in TOOL_KEYS})
 
 
 #: What a model is held to, so that it comes to an end; and what an interface must be, from wherever it came.

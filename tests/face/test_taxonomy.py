@@ -7,8 +7,8 @@ import yaml
 
 from pipelines.compose import compose
 from pipelines.errors import UserError
-from pipelines.face.groups import conf_dir
-from pipelines.face.taxonomy import shipped, taxonomy
+from pipelines.face.groups import conf_dir, options
+from pipelines.face.taxonomy import taxonomy
 
 PROMPT = yaml.safe_load((conf_dir() / "prompt" / "agent_instruct.yaml").read_text())
 OWN = """
@@ -95,4 +95,4 @@ def test_names_that_are_not_known() -> None:
 def test_a_list_of_skills() -> None:
     config = compose(["recipe=agent_instruct", "recipe.skill=[fermi,coding]", "input=a", "output=b"])
     assert list(config["recipe"]["taxonomy"]) == ["fermi", "coding"]
-    assert len(shipped()) == 17
+    assert len(options("taxonomy")) == 17

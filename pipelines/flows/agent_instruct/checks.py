@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pipelines.flows.agent_instruct.drafts import Draft
 from pipelines.flows.agent_instruct.skill import Skill
 from pipelines.flows.copies import copied
+from pipelines.rows import Answer, Item
 
 #: Words that point at a text which stands elsewhere.
 _POINTS = re.compile(
@@ -27,6 +28,18 @@ class Wrong:
 
     reason: str
     detail: str = ""
+
+
+def no_of(item: Item) -> Wrong:
+    """Why ``structured`` rejected an answer."""
+    return Wrong(item.reason or "", item.detail)
+
+
+def without_text(answer: Answer, detail: str = "") -> Wrong | None:
+    """What is wrong with an answer that was cut, or that says nothing: ``cut_by_max_tokens``, ``empty_response``."""
+    if answer.cut:
+        return Wrong("cut_by_max_tokens", detail)
+    return None if answer.text.strip() else Wrong("empty_response", detail)
 
 
 def wrong_with(draft: Draft, skill: Skill, ask: str) -> Wrong | None:

@@ -60,6 +60,10 @@ class Draft:
     answers: tuple[Answer, ...] = ()
     extra: Any = None
 
+    def fields(self) -> dict[str, Any]:
+        """What a prompt on it shows."""
+        return {"content": self.content.text, "instruction": self.instruction, "options": self.options}
+
     def columns(self) -> dict[str, Any]:
         """Its values, by the columns that items have."""
         return {

@@ -10,8 +10,9 @@ from typing import Any
 from pipelines.flows.agent_instruct import constraints
 from pipelines.flows.agent_instruct.checks import wrong_with
 from pipelines.flows.agent_instruct.drafts import Content, Draft, drawn
-from pipelines.flows.agent_instruct.lesson import Lesson, a_text, an_object, is_no, structured
+from pipelines.flows.agent_instruct.lesson import Lesson
 from pipelines.flows.agent_instruct.skill import Agent
+from pipelines.flows.structured import a_text, an_object, structured
 from pipelines.rows import Answer, Item, reject
 
 #: Options of a question.
@@ -42,7 +43,7 @@ async def _of_type(lesson: Lesson, content: Content, kind: Agent) -> tuple[list[
     answer = await lesson.ask("instruct", "instruct", schema=schema, **fields)
     made = structured(answer, schema)
     bare = Draft(kind.name, content, "", constraint=constraint, answers=content.answers)
-    if is_no(made):
+    if isinstance(made, Item):
         return [], [bare.item(made)]
     if not made["instructions"]:
         return [], [bare.item(reject("unsuited", answer))]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from pipelines.engine.llm import LLM
 from pipelines.flows.agent_instruct.skill import Skill
+from pipelines.flows.structured import Schema
 from pipelines.prompts import Message, PromptSet
-from pipelines.rows import Answer, Item, Row, reject
-
-Schema = Mapping[str, Any]
+from pipelines.rows import Answer, Row
 
 #: Characters that a token of an answer has at the least, on average, in English: what a schema may ask for by these.
 _CHARS_PER_TOKEN = 2.5
@@ -58,13 +54,12 @@ class Lesson:
     prompts: PromptSet
     library: tuple[str, ...] = ()
 
-    async def ask(self, step: str, template: str, *, schema: Schema | None = None, **fields: Any) -> Answer:
+    async def ask(self, step: str, template: str, /, *, schema: Schema | None = None, **fields: Any) -> Answer:
         """One answer to a prompt of the skill, at the temperature of ``step``."""
-        prompt = self.skill.render(self.prompts, template, **fields)
-        return await self.llm.chat(prompt, schema=schema, temperature=self.scale.temperatures[step])
+        return (await self.samples(step, template, 1, schema=schema, **fields))[0]
 
     async def samples(
-        self, step: str, template: str, count: int, *, schema: Schema | None = None, **fields: Any
+        self, step: str, template: str, count: int, /, *, schema: Schema | None = None, **fields: Any
     ) -> list[Answer]:
         """``count`` answers to a prompt of the skill."""
         prompt = self.skill.render(self.prompts, template, **fields)
@@ -86,39 +81,3 @@ class Lesson:
     def lot(self, *what: object) -> tuple[object, ...]:
         """What a draw is by: the seed, the skill, how often the seed was taken up, and what is drawn."""
         return (self.row["id"], self.skill.name, self.llm.draw, *what)
-
-
-def structured(answer: Answer, schema: Schema) -> Any:
-    """The value of an answer that was to obey ``schema``; a rejected item where it does not.
-
-    An engine in this process is held to the schema; a server may not heed it. Reasons: ``cut_by_max_tokens``,
-    ``unparsable``, ``off_schema``.
-    """
-    try:
-        value = json.loads(answer.text, strict=False)
-    except ValueError as error:
-        return reject("cut_by_max_tokens" if answer.cut else "unparsable", answer, detail=str(error))
-    wrong = next(Draft202012Validator(schema).iter_errors(value), None)
-    if wrong is not None:
-        return reject("off_schema", answer, detail=f"{wrong.json_path}: {wrong.message}"[:500])
-    return value
-
-
-def is_no(value: Any) -> bool:
-    """Whether ``structured`` found a rejected item instead of a value."""
-    return isinstance(value, Item)
-
-
-def an_object(**properties: Schema) -> dict[str, Any]:
-    """The schema of an object with exactly these properties."""
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
-def a_text(longest: int) -> dict[str, Any]:
-    """The schema of a text that is not empty, of at most ``longest`` characters."""
-    return {"type": "string", "minLength": 1, "maxLength": longest}

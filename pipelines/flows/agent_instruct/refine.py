@@ -12,8 +12,9 @@ from pipelines.flows.agent_instruct import constraints
 from pipelines.flows.agent_instruct.checks import wrong_with
 from pipelines.flows.agent_instruct.drafts import Draft, drawn
 from pipelines.flows.agent_instruct.instruct import draft_of, one_of
-from pipelines.flows.agent_instruct.lesson import Lesson, a_text, an_object, is_no, structured
+from pipelines.flows.agent_instruct.lesson import Lesson
 from pipelines.flows.agent_instruct.skill import Agent
+from pipelines.flows.structured import a_text, an_object, structured
 from pipelines.rows import Item, reject
 
 #: Sentences that one suggestion may change.
@@ -47,11 +48,10 @@ async def _to(lesson: Lesson, goal: Agent, draft: Draft, place: int, number: int
     count = lesson.scale.suggestions
     suggestion = a_text(lesson.characters(0.8 / count))
     schema = an_object(suggestions={"type": "array", "items": suggestion, "minItems": 1, "maxItems": count})
-    fields = {"content": draft.content.text, "instruction": draft.instruction, "options": draft.options}
-    answer = await lesson.ask("suggest", "suggest", schema=schema, ask=goal.ask, count=count, **fields)
+    answer = await lesson.ask("suggest", "suggest", schema=schema, ask=goal.ask, count=count, **draft.fields())
     made = structured(answer, schema)
     bare = replace(draft, parent=place, round=number, goal=goal.name, expected=None, answers=(*draft.answers, answer))
-    if is_no(made):
+    if isinstance(made, Item):
         return [], [bare.item(made)]
     edit = _edit_content if goal.edits == "content" else _edit_instruction
     found = await asyncio.gather(*(edit(lesson, replace(bare, suggestion=one)) for one in made["suggestions"]))
@@ -67,10 +67,10 @@ async def _edit_content(lesson: Lesson, draft: Draft) -> Draft | Item:
     )
     schema = an_object(edits={"type": "array", "items": edit, "minItems": 1, "maxItems": _EDITS})
     numbered = "\n".join(f"[{number}] {sentence.strip()}" for number, sentence in enumerate(sentences, 1))
-    fields = {"content": numbered, "instruction": draft.instruction, "options": draft.options}
+    fields = draft.fields() | {"content": numbered}
     answer = await lesson.ask("edit", "edit_content", schema=schema, suggestion=draft.suggestion, **fields)
     made = structured(answer, schema)
-    if is_no(made):
+    if isinstance(made, Item):
         return draft.item(made)
     text = edited(sentences, made["edits"])
     changed = replace(draft, content=replace(draft.content, text=text), answers=(*draft.answers, answer))
@@ -82,10 +82,10 @@ async def _edit_content(lesson: Lesson, draft: Draft) -> Draft | Item:
 async def _edit_instruction(lesson: Lesson, draft: Draft) -> Draft | Item:
     """The draft with another instruction (and options), as its suggestion says."""
     schema = one_of(lesson, bool(draft.options), 1)
-    fields = {"content": draft.content.text, "instruction": draft.instruction, "options": draft.options}
-    answer = await lesson.ask("edit", "edit_instruction", schema=schema, suggestion=draft.suggestion, **fields)
+    fields = draft.fields() | {"suggestion": draft.suggestion}
+    answer = await lesson.ask("edit", "edit_instruction", schema=schema, **fields)
     made = structured(answer, schema)
-    if is_no(made):
+    if isinstance(made, Item):
         return draft.item(made)
     changed = draft_of(made, answer, draft, constraints.wording(draft.constraint))
     if (changed.instruction, changed.options) == (draft.instruction, draft.options):

@@ -14,10 +14,11 @@ from typing import Any
 
 from pipelines.errors import PromptTooLong
 from pipelines.flows.agent_instruct import constraints
-from pipelines.flows.agent_instruct.checks import Wrong, letter_of
+from pipelines.flows.agent_instruct.checks import Wrong, letter_of, no_of, without_text
 from pipelines.flows.agent_instruct.drafts import Draft
 from pipelines.flows.agent_instruct.instruct import letter
-from pipelines.flows.agent_instruct.lesson import Lesson, an_object, is_no, structured
+from pipelines.flows.agent_instruct.lesson import Lesson
+from pipelines.flows.structured import an_object, structured
 from pipelines.prompts import Message
 from pipelines.rows import Answer, Item, keep, reject
 
@@ -61,11 +62,9 @@ async def respond(lesson: Lesson, drafts: Sequence[Draft]) -> list[Item]:
 
 async def _reply(lesson: Lesson, draft: Draft) -> Reply:
     """The response to one instruction, with further turns where the skill or the scale asks for some."""
-    fields = {
-        "content": draft.content.text if lesson.skill.content == "shown" else "",
-        "instruction": draft.instruction,
-        "options": draft.options,
-    }
+    fields = draft.fields()
+    if lesson.skill.content == "hidden":
+        fields["content"] = ""
     answer = await lesson.ask("respond", "question", schema=lesson.skill.respond, **fields)
     said = (answer.sent or lesson.skill.render(lesson.prompts, "question", **fields).messages)[-1]
     reply = Reply((said, ("assistant", answer.text.strip())), answer)
@@ -79,12 +78,10 @@ async def _reply(lesson: Lesson, draft: Draft) -> Reply:
 
 def _against(lesson: Lesson, draft: Draft, answer: Answer) -> Wrong | None:
     """What a program says against a response."""
-    if answer.cut:
-        return Wrong("cut_by_max_tokens")
-    if not answer.text.strip():
-        return Wrong("empty_response")
-    if lesson.skill.respond is not None and is_no(found := structured(answer, lesson.skill.respond)):
-        return Wrong(found.reason, found.detail)
+    if wrong := without_text(answer):
+        return wrong
+    if lesson.skill.respond is not None and isinstance(found := structured(answer, lesson.skill.respond), Item):
+        return no_of(found)
     if draft.options and letter_of(answer.text, len(draft.options)) is None:
         return Wrong("no_letter")
     if name := constraints.broken(draft.constraint, answer.text.strip()):
@@ -109,8 +106,7 @@ async def _further(lesson: Lesson, reply: Reply, turns: int) -> Reply:
         spoken = "\n\n".join(f"{role}: {text}" for role, text in messages)
         asked = await lesson.ask("suggest", "follow_up", content=spoken)
         more.append(asked)
-        if asked.cut or not asked.text.strip():
-            wrong = Wrong("cut_by_max_tokens" if asked.cut else "empty_response", "a turn of the user")
+        if wrong := without_text(asked, "a turn of the user"):
             return replace(reply, messages=tuple(messages), wrong=wrong, more=tuple(more))
         try:
             answer = await lesson.say(asked.text.strip(), messages)
@@ -119,8 +115,7 @@ async def _further(lesson: Lesson, reply: Reply, turns: int) -> Reply:
             return replace(reply, messages=tuple(messages), wrong=wrong, more=tuple(more))
         more.append(answer)
         messages += [("user", asked.text.strip()), ("assistant", answer.text.strip())]
-        if answer.cut or not answer.text.strip():
-            wrong = Wrong("cut_by_max_tokens" if answer.cut else "empty_response", "a turn of the assistant")
+        if wrong := without_text(answer, "a turn of the assistant"):
             return replace(reply, messages=tuple(messages), wrong=wrong, more=tuple(more))
     return replace(reply, messages=tuple(messages), more=tuple(more))
 
@@ -136,11 +131,11 @@ async def _judged(lesson: Lesson, draft: Draft, reply: Reply, replies: Sequence[
         return replace(reply, wrong=Wrong("same_answer", "the same letter")) if same else reply
     verdicts = VERDICTS[judge]
     schema = an_object(**{name: {"type": "boolean"} for name in verdicts})
-    fields = {"content": draft.content.text, "instruction": draft.instruction, "options": draft.options}
+    fields = draft.fields()
     answer = await lesson.ask("judge", f"judge_{judge}", schema=schema, response=reply.first, before=before, **fields)
     more = (*reply.more, answer)
     found = structured(answer, schema)
-    if is_no(found):
+    if isinstance(found, Item):
         return replace(reply, wrong=Wrong("no_verdict", f"{found.reason}: {found.detail}"), more=more)
     reason = next((reason for name, (stays, reason) in verdicts.items() if found[name] is not stays), None)
     return replace(reply, wrong=Wrong(reason) if reason else None, more=more)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipelines.errors import PromptTooLong
-from pipelines.flows.agent_instruct.checks import Wrong
+from pipelines.flows.agent_instruct.checks import Wrong, no_of, without_text
 from pipelines.flows.agent_instruct.drafts import Content, Draft, drawn
-from pipelines.flows.agent_instruct.lesson import Lesson, a_text, an_object, is_no, structured
+from pipelines.flows.agent_instruct.lesson import Lesson
 from pipelines.flows.agent_instruct.respond import Reply
 from pipelines.flows.agent_instruct.shelf import shelf_of
 from pipelines.flows.agent_instruct.skill import Agent
@@ -29,6 +29,7 @@ from pipelines.flows.agent_instruct.tools import (
     speaks_of,
     turn_schema,
 )
+from pipelines.flows.structured import a_text, an_object, structured
 from pipelines.rows import Answer, Item, reject
 
 #: APIs of a list, when it is long enough.
@@ -139,7 +140,7 @@ async def _request(lesson: Lesson, content: Content, apis: Sequence[Api], kind: 
         answers=(*content.answers, answer),
         extra=plan,
     )
-    if is_no(made):
+    if isinstance(made, Item):
         return draft.item(made)
     draft = replace(draft, instruction=made["request"].strip())
     if plan.unsaid and plan.unsaid.lower() in draft.instruction.lower():
@@ -157,13 +158,13 @@ async def respond(lesson: Lesson, draft: Draft) -> Reply:
     plan: Plan = draft.extra
     seen = json.loads(draft.content.text)
     schema = turn_schema(seen, lesson.characters(0.5))
-    fields = {"content": draft.content.text, "instruction": draft.instruction, "options": ()}
+    fields = draft.fields()
     answer = await lesson.ask("respond", "question", schema=schema, **fields)
     said = (answer.sent or lesson.skill.render(lesson.prompts, "question", **fields).messages)[-1]
     reply = Reply((said, ("assistant", answer.text.strip())), answer)
     turn = structured(answer, schema)
-    if is_no(turn):
-        return replace(reply, wrong=Wrong(turn.reason, turn.detail))
+    if isinstance(turn, Item):
+        return replace(reply, wrong=no_of(turn))
     if wrong := _against(turn, plan, plan.action):
         return replace(reply, wrong=wrong)
     try:
@@ -196,15 +197,13 @@ async def _told(lesson: Lesson, draft: Draft, reply: Reply, schema: Mapping[str,
     """The dialogue after the user said what the assistant asked for, and the assistant's next turn."""
     spoken = "\n\n".join(f"{role}: {text}" for role, text in reply.messages)
     asked = await lesson.ask("suggest", "follow_up", content=spoken)
-    if asked.cut or not asked.text.strip():
-        return replace(reply, wrong=Wrong("cut_by_max_tokens" if asked.cut else "empty_response"), more=(asked,)), None
+    if wrong := without_text(asked):
+        return replace(reply, wrong=wrong, more=(asked,)), None
     answer = await lesson.say(asked.text.strip(), reply.messages, schema=schema)
     messages = (*reply.messages, ("user", asked.text.strip()), ("assistant", answer.text.strip()))
     reply = replace(reply, messages=messages, more=(*reply.more, asked, answer))
     turn = structured(answer, schema)
-    wrong = (
-        Wrong(turn.reason, turn.detail) if is_no(turn) else _against(turn, replace(draft.extra, unsaid=None), "call")
-    )
+    wrong = no_of(turn) if isinstance(turn, Item) else _against(turn, replace(draft.extra, unsaid=None), "call")
     return replace(reply, wrong=wrong), turn
 
 
@@ -220,13 +219,12 @@ async def _called(lesson: Lesson, reply: Reply, turn: Mapping[str, Any], apis: S
     )
     results = [structured(one, schema) for one in told]
     more = (*reply.more, *told)
-    if wrong := next((one for one in results if is_no(one)), None):
-        return replace(reply, wrong=Wrong(wrong.reason, f"a tool's result: {wrong.detail}"), more=more)
+    if wrong := next((one for one in results if isinstance(one, Item)), None):
+        return replace(reply, wrong=replace(no_of(wrong), detail=f"a tool's result: {wrong.detail}"), more=more)
     texts = [
         json.dumps({"name": call["name"], "result": one["result"]}, ensure_ascii=False)
         for call, one in zip(turn["calls"], results, strict=True)
     ]
     last = await lesson.say("\n".join(texts), reply.messages)
     messages = (*reply.messages, *(("tool", text) for text in texts), ("assistant", last.text.strip()))
-    reason = "cut_by_max_tokens" if last.cut else "empty_response" if not last.text.strip() else None
-    return replace(reply, messages=messages, wrong=Wrong(reason) if reason else None, more=(*more, last))
+    return replace(reply, messages=messages, wrong=without_text(last), more=(*more, last))

@@ -13,7 +13,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from pipelines.flows.agent_instruct.lesson import a_text, an_object
+from pipelines.flows.structured import a_text, an_object
 
 Api = Mapping[str, Any]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from pipelines.flows.agent_instruct.drafts import Content, drawn
 from pipelines.flows.agent_instruct.lesson import Lesson
@@ -34,7 +35,7 @@ async def transform(lesson: Lesson) -> Content | Item:
             return Content(written, name, tuple(declined), tuple(answers))
         declined.append(name)
     item = reject("declined", answers[-1], detail=", ".join(declined), declined=declined, transformer=declined[-1])
-    return Item(item.columns, item.answer, item.reason, item.detail, on=tuple(answers))
+    return replace(item, on=tuple(answers))
 
 
 def whole_sentences(text: str) -> str:
