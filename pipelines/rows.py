@@ -134,6 +134,7 @@ class Answer:
         text: what the model wrote, without stop strings.
         finish_reason: ``stop``, or ``length`` when ``max_tokens`` cut it.
         prompt_tokens: tokens of the prompt; completion_tokens: tokens of this sample.
+        cached_tokens: tokens of the prompt that the engine had from an earlier one; 0 where it does not say.
         seed: the sampling seed of the call; n_index: which of its samples this is.
         trimmed: whether the prompt was shortened to fit; sent: its turns as they were sent then, else None.
         logprobs: log-probability of each sampled token (natural log), or None when not asked for.
@@ -151,6 +152,7 @@ class Answer:
     trimmed: bool = False
     sampling: Mapping[str, Any] = field(default_factory=dict)
     sent: tuple[tuple[str, str], ...] | None = None
+    cached_tokens: int = 0
 
     @property
     def cut(self) -> bool:

@@ -75,7 +75,8 @@ def render(result: Mapping[str, Any]) -> Group:
     lines = [
         *([result["target"]["says"]] if result.get("target") else []),
         f"{result['rows_in']:,} rows in, {result['rows_accepted']:,} accepted, {result['seconds']:,} s"
-        + (f", {result['tokens_per_second']:,.0f} tokens/s while generating" if result["tokens_per_second"] else ""),
+        + (f", {result['tokens_per_second']:,.0f} tokens/s while generating" if result["tokens_per_second"] else "")
+        + _cached(result["stages"]),
         *([_diverse(result["diversity"])] if result["diversity"] and result["diversity"]["texts"] else []),
         *([SIMULATED] if result["engine"] == "simulated" else []),
         f"rows     {result['data']}",
@@ -89,6 +90,12 @@ def render(result: Mapping[str, Any]) -> Group:
     if result["examples"]:
         lines.append(f"ancestry nightmill explain {result['run']} {result['examples'][0]['id']}")
     return Group(rows, ledger_table(result["stages"]), Text("\n".join(lines)))
+
+
+def _cached(stages: Mapping[str, Mapping[str, Any]]) -> str:
+    """What of all prompts the engine had read before, where it says so."""
+    asked, cached = (sum(sums[name] for sums in stages.values()) for name in ("prompt_tokens", "cached_tokens"))
+    return f", {cached / asked:.0%} of prompt tokens from the prefix cache" if cached else ""
 
 
 def _diverse(found: Mapping[str, Any]) -> str:

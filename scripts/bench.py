@@ -90,7 +90,10 @@ def generation(seeds: int) -> None:
 
 
 def bare(output: Path) -> dict[str, float]:
-    """The run's prompts, once more, through vLLM's offline loop with the run's own engine arguments."""
+    """The run's prompts, once more, through vLLM's offline loop with the run's own engine arguments.
+
+    ``cached``: the share of prompt tokens that came from the prefix cache.
+    """
     import yaml
     from transformers import AutoTokenizer
     from vllm import LLM, SamplingParams
@@ -98,21 +101,19 @@ def bare(output: Path) -> dict[str, float]:
 
     from pipelines import settings
     from pipelines.engine.chat import ChatTokenizer
+    from pipelines.engine.environment import environment
     from pipelines.engine.llm import Request, Sampling
-    from pipelines.engine.vllm import VllmEngine, _environment
+    from pipelines.engine.vllm import VllmEngine
     from pipelines.engine.weights import resolve
     from pipelines.prompts import Rendered
 
     config = yaml.safe_load((output / "config.yaml").read_text())
     engine = VllmEngine(settings.Model(**config["model"]), settings.VllmEngine(**config["engine"]), config["seed"])
     where = resolve(config["model"]["weights"])
-    _environment(settings.VllmEngine(**config["engine"]))
+    environment(settings.VllmEngine(**config["engine"]))
     chat = ChatTokenizer(AutoTokenizer.from_pretrained(where), chat=True)
-    calls = (
-        pads.dataset([str(p) for p in output.glob("stages/1-*/calls/*.parquet")], format="parquet")
-        .to_table()
-        .to_pylist()
-    )
+    files = sorted(str(path) for path in output.glob("stages/1-*/calls/*.parquet"))
+    calls = pads.dataset(files, format="parquet").to_table().to_pylist()
     sampling = Sampling(**{**config["sampling"], "stop": ()})
     prompts, parameters = [], []
     for call in calls:
@@ -134,7 +135,9 @@ def bare(output: Path) -> dict[str, float]:
     outputs = llm.generate(prompts, parameters, use_tqdm=False)
     seconds = time.perf_counter() - begun
     tokens = sum(len(sample.token_ids) for o in outputs for sample in o.outputs)
-    return {"tokens": tokens, "tokens_per_second": tokens / seconds}
+    asked = sum(len(o.prompt_token_ids or ()) for o in outputs)
+    cached = sum(o.num_cached_tokens or 0 for o in outputs)
+    return {"tokens": tokens, "tokens_per_second": tokens / seconds, "cached": cached / asked}
 
 
 def rows(large: int) -> None:

@@ -129,6 +129,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--base", type=int, default=100_000, help="rows that are really encoded")
     parser.add_argument("--threshold", type=float, default=0.9)
+    parser.add_argument("--effort", type=int, default=64, help="efSearch of faiss, expansion of usearch")
     parser.add_argument("--without", nargs="*", default=[], choices=("faiss", "usearch"))
     asked = parser.parse_args()
     from pipelines.dedup.vectors.search import greedy
@@ -147,14 +148,14 @@ def main() -> None:
     )
     print(f"  recall {1 - missed:.5f} of {len(x):,} close pairs; it says {found.stats}")
     if "faiss" not in asked.without:
-        seconds, share = peer(sys.executable, FAISS, path, asked.threshold, 64)
-        print(f"faiss HNSW (M 32, efConstruction 40, efSearch 64): {seconds:.1f} s, recall {share:.5f}")
+        seconds, share = peer(sys.executable, FAISS, path, asked.threshold, asked.effort)
+        print(f"faiss HNSW (M 32, efConstruction 40, efSearch {asked.effort}): {seconds:.1f} s, recall {share:.5f}")
         print(f"  nightmill / faiss {ours / seconds:.2f}")
     if "usearch" not in asked.without:
         from bench_dedup import peers
 
-        seconds, share = peer(peers(), USEARCH, path, asked.threshold, 64)
-        print(f"usearch (expansion 64): {seconds:.1f} s, recall {share:.5f}; {ours / seconds:.2f}")
+        seconds, share = peer(peers(), USEARCH, path, asked.threshold, asked.effort)
+        print(f"usearch (expansion {asked.effort}): {seconds:.1f} s, recall {share:.5f}; {ours / seconds:.2f}")
 
 
 if __name__ == "__main__":

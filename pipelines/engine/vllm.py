@@ -81,7 +81,8 @@ class VllmEngine:
             ) from None
         finally:
             self._sequences -= request.n
-        answers = [_answer(request, len(ids), prompt if trimmed else None, sample) for sample in output.outputs]
+        shortened, cached = prompt if trimmed else None, output.num_cached_tokens or 0
+        answers = [_answer(request, len(ids), cached, shortened, sample) for sample in output.outputs]
         self._tokens += sum(answer.completion_tokens for answer in answers)
         return answers
 
@@ -267,12 +268,13 @@ def _sampling(request: Request) -> SamplingParams:
     )
 
 
-def _answer(request: Request, prompt_tokens: int, shortened: Rendered | None, sample: Any) -> Answer:
+def _answer(request: Request, prompt_tokens: int, cached: int, shortened: Rendered | None, sample: Any) -> Answer:
     asked = request.sampling
     return Answer(
         text=sample.text,
         finish_reason=sample.finish_reason,
         prompt_tokens=prompt_tokens,
+        cached_tokens=cached,
         completion_tokens=len(sample.token_ids),
         seed=request.seed,
         n_index=sample.index,

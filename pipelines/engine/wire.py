@@ -121,6 +121,7 @@ def answers(reply: Mapping[str, Any], request: Request, prompt: Rendered) -> lis
             logprobs=logprobs[index],
             prompt_id=request.prompt.prompt_id,
             prompt_hash=request.prompt.prompt_hash,
+            cached_tokens=int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0),
             trimmed=prompt is not request.prompt,
             sent=prompt.messages if prompt is not request.prompt else None,
             sampling={

@@ -109,13 +109,14 @@ class FlowWork:
         kept = ItemColumns(self.columns)
         rejected = ItemColumns(self.columns)
         failed: list[dict[str, Any]] = []
-        calls = prompt_tokens = completion_tokens = rows_kept = rows_rejected = 0
+        calls = prompt_tokens = cached_tokens = completion_tokens = rows_kept = rows_rejected = 0
         reasons = Counter[str]()
         failures = Counter[str]()
         for row in done:
             calls += len(row.calls)
             for call in row.calls:
                 prompt_tokens += call.answers[0].prompt_tokens if call.answers else 0
+                cached_tokens += call.answers[0].cached_tokens if call.answers else 0
                 for answer in call.answers:
                     completion_tokens += answer.completion_tokens
             if row.error is not None:
@@ -153,6 +154,7 @@ class FlowWork:
             settled=dict(shard.kinds),
             calls=calls,
             prompt_tokens=prompt_tokens,
+            cached_tokens=cached_tokens,
             completion_tokens=completion_tokens,
             seconds=round(time.monotonic() - started, 3),
             finished_at=now.isoformat(),

@@ -42,5 +42,6 @@ def held(stage: str, part: int, columns: Sequence[str] | None) -> pa.Table | Non
 
 def forget(stage: str, *parts: int) -> None:
     """Let go of some parts."""
-    for part in parts:
-        _tables.pop((stage, part), None)
+    with _lock:
+        for part in parts:
+            _tables.pop((stage, part), None)

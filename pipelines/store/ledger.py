@@ -71,6 +71,7 @@ class Entry:
     settled: Mapping[str, int] = field(default_factory=dict)
     calls: int = 0
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
     finished_at: str = ""
@@ -118,6 +119,7 @@ class Totals:
     failed: dict[str, int]
     calls: int
     prompt_tokens: int
+    cached_tokens: int
     completion_tokens: int
     seconds: float
 
@@ -144,6 +146,7 @@ def totals(entries: Iterable[Entry]) -> Totals:
         failed={kind: count for kind, count in failed.items() if count},
         calls=sum(e.calls for e in entries),
         prompt_tokens=sum(e.prompt_tokens for e in entries),
+        cached_tokens=sum(e.cached_tokens for e in entries),
         completion_tokens=sum(e.completion_tokens for e in entries),
         seconds=sum(e.seconds for e in entries),
     )

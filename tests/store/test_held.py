@@ -1,5 +1,7 @@
 """What a process holds of the parts that it committed: the same rows as in their files, as long as there is room."""
 
+import sys
+import threading
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -81,3 +83,29 @@ def test_the_attempt_that_came_second_is_not_held(stage, room):
 def test_a_type_that_parquet_gives_back_as_another_is_read_from_the_file(stage, room):
     commit(stage, shard_of(pa.table({"when": pa.array([1], pa.date64())})))
     assert held.held(stage.url, 0, None) is None
+
+
+def test_parts_are_held_and_let_go_at_once(room):
+    """As the driver does: one thread commits what another hands out."""
+    table = pa.table({"n": list(range(3))})
+    done = threading.Event()
+
+    def hand_out() -> None:
+        number = 0
+        while not done.is_set():
+            held.forget("seeds", number % 500)
+            number += 1
+
+    other = threading.Thread(target=hand_out)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        other.start()
+        for number in range(3000):
+            held.hold("seeds", number % 500, table, table.schema)
+    finally:
+        done.set()
+        other.join()
+        sys.setswitchinterval(before)
+    held.forget("seeds", *range(500))
+    assert not held._tables
