@@ -96,8 +96,9 @@ VERBS: Mapping[str, Verb] = {
         "status RUN",
         "pipelines.verbs.status:status",
         "pipelines.verbs.status:render",
-        ("status runs/personas",),
+        ("status runs/personas", "status runs/skills --by skill,type"),
         positionals=("RUN",),
+        options=(Option("--by", "count what became of the rows by these columns too", takes="COLUMN[,COLUMN]"),),
     ),
     "verify": Verb(
         "prove from the files alone that every row and item is accounted for; an unfinished run is no defect",

@@ -1,7 +1,7 @@
 """How far a run is: who works in it, what every stage has committed and lost to what, and what to do next.
 
-Costs as much as there are shards, not rows, and writes nothing: it may be asked while the run goes on. It trusts the
-ledger; ``verify`` is what proves it.
+Costs as much as there are shards, not rows (``--by`` reads columns of rows), and writes nothing: it may be asked while
+the run goes on. It trusts the ledger; ``verify`` is what proves it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.report.groups import groups
 from pipelines.store.files import Folder, folder
 from pipelines.store.lease import LeaseRecord, holder, last_end
 from pipelines.store.ledger import totals
@@ -23,17 +24,22 @@ from pipelines.store.survey import StageNow, finished, survey
 from pipelines.summary import SIMULATED, by_step, losses, plain
 
 
-def status(run: str) -> dict[str, Any]:
+def status(run: str, by: str | None = None) -> dict[str, Any]:
     """Where a run stands.
+
+    Args:
+        run: the run's directory.
+        by: names of columns, with commas between; what became of the rows is also told by their values.
 
     Returns:
         ``run``; ``recipe``, ``model``, ``engine``; ``state``: finished, running or stopped; ``driver`` of a running
         one: host, pid, seconds since its last heartbeat; ``reason``: why a stopped one stopped, where that is known;
         ``stages``: the ledger's totals per stage, and shards committed and planned (None before that is known);
-        ``quarantine``: failed rows that wait; ``next``: what to do.
+        ``quarantine``: failed rows that wait; ``next``: what to do; with ``by`` also ``by``: ``columns`` and
+        ``groups`` (``report.groups``).
 
     Raises:
-        UserError: the folder holds no run.
+        UserError: the folder holds no run, or its rows have no such column.
         RunStopped: a committed shard is damaged.
     """
     place = folder(run)
@@ -43,6 +49,7 @@ def status(run: str) -> dict[str, Any]:
     state = "running" if lease is not None else "finished" if done else "stopped"
     waiting = sum(totals(stage.entries.values()).rows_failed for stage in stages)
     reason = last_end(place) if state == "stopped" else None
+    columns = [name.strip() for name in by.split(",")] if by is not None else []
     return {
         "ok": True,
         "run": place.url,
@@ -53,6 +60,7 @@ def status(run: str) -> dict[str, Any]:
         "stages": {stage.record.name: _stage(stage) for stage in stages},
         "quarantine": waiting,
         "next": _next(place, state, waiting, reason or ""),
+        **({"by": {"columns": columns, "groups": groups(stages, columns)}} if columns else {}),
     }
 
 
@@ -118,4 +126,23 @@ def render(result: Mapping[str, Any]) -> Group:
     lines += [f"next: {step}" for step in result["next"]]
     if result["engine"] == "simulated":
         lines.append(SIMULATED)
-    return Group(Text(plain(head, 2000)), table, Text("\n".join(lines)))
+    found = [_grouped(result["by"])] if "by" in result else []
+    return Group(Text(plain(head, 2000)), table, *found, Text("\n".join(lines)))
+
+
+def _grouped(by: Mapping[str, Any]) -> Table:
+    """A row a group, with what was lost to what."""
+    table = Table()
+    for column in by["columns"]:
+        table.add_column(column)
+    for column in ("kept", "rejected", "failed"):
+        table.add_column(column, justify="right")
+    table.add_column("lost to")
+    for group in by["groups"]:
+        counts = (group["kept"], *(sum(group[side].values()) for side in ("rejected", "failed")))
+        table.add_row(
+            *(Text("-" if value is None else plain(value, 60)) for value in group["values"]),
+            *(f"{count:,}" for count in counts),
+            losses({"items_rejected": group["rejected"], "failed": group["failed"]}),
+        )
+    return table

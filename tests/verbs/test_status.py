@@ -1,6 +1,7 @@
 """Status tells where a run stands from its ledger, whether a driver works in it or not."""
 
 import json
+from collections import Counter
 
 import pytest
 
@@ -87,3 +88,33 @@ def test_looking_changes_nothing(run):
     before = everything(folder(run.url))
     status(run.url)
     assert everything(folder(run.url)) == before
+
+
+def test_groups_add_up_to_the_ledger(run, shown):
+    told = status(run.url, by="granularity")
+    found = told["by"]["groups"]
+    lost = Counter()
+    for group in found:
+        lost.update(group["rejected"])
+    assert lost == sum((Counter(stage["items_rejected"]) for stage in told["stages"].values()), Counter())
+    assert sum(group["kept"] for group in found) == told["stages"]["minhash"]["items_kept"]
+    assert sum(sum(group["failed"].values()) for group in found) == 1
+    # A text that was turned away as a seed never had a granularity.
+    assert {group["values"][0]: group["rejected"] for group in found}[None]["empty_text"] == 1
+    text = shown(render(told))
+    assert "granularity" in text and "empty_text 1" in text
+
+
+def test_a_row_that_was_tried_again_counts_where_it_ended(run):
+    run.go(retry=True)
+    assert sum(sum(group["failed"].values()) for group in status(run.url, by="granularity")["by"]["groups"]) == 1
+    run.engine.working = True
+    run.go(retry=True)
+    assert sum(sum(group["failed"].values()) for group in status(run.url, by="granularity")["by"]["groups"]) == 0
+
+
+def test_what_cannot_be_counted_by_is_refused(run):
+    with pytest.raises(UserError, match="--by granulity: no row of this run has that column; they have .*granularity"):
+        status(run.url, by="granulity")
+    with pytest.raises(UserError, match="--by provenance: its values are lists or structs"):
+        status(run.url, by="granularity,provenance")
