@@ -29,8 +29,10 @@ from four_steps import STEPS
 HERE = Path(__file__).resolve().parent
 #: A token of the packaged model's vocabulary that it was never trained to write.
 NEVER = "<reponame>"
-#: GiB of keys and values of each engine: about 75 of the texts at once.
+#: GiB of keys and values, about 100 of the texts at once; where several engines share them, this is for all.
 CACHE_GIB = 2
+#: Characters of a text that are taken.
+CHARS = 1200
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,9 @@ def overrides(scratch: Path, rows: int, tokens: int) -> list[str]:
     """The run as a command line has it."""
     texts = pq.read_table(DATA / "seeds.parquet", columns=["text"])["text"].to_pylist()
     step = len(texts) // rows
-    pq.write_table(pa.table({"text": [text[:2000] for text in texts[: rows * step : step]]}), scratch / "texts.parquet")
+    pq.write_table(
+        pa.table({"text": [text[:CHARS] for text in texts[: rows * step : step]]}), scratch / "texts.parquet"
+    )
     return [
         f"hydra.searchpath=[file://{HERE / 'flows'}]",
         "recipe=four_steps",
@@ -161,12 +165,14 @@ def chain(run: Path) -> dict[str, Any]:
     config, given, texts = arguments(run)
     templates, tokens = config["prompt"], config["sampling"]["max_tokens"]
     # On two logical CPUs the chain waits for itself; and nothing is to be done before all engines are there.
-    ray.init(num_cpus=32, include_dashboard=False, log_to_driver=False)
+    ray.init(num_cpus=32, object_store_memory=2**29, include_dashboard=False, log_to_driver=False)
+    # Four engines with as much each as one has are more than the machine holds.
+    given["kv_cache_memory_bytes"] //= len(STEPS)
     context = DataContext.get_current()
     context.wait_for_min_actors_s = 1200
     context.enable_progress_bars = False
     rows = [{**row, "number": number} for number, row in enumerate(pq.read_table(texts).to_pylist())]
-    dataset = ray.data.from_items(rows, override_num_blocks=len(rows) // 10)
+    dataset = ray.data.from_items(rows, override_num_blocks=max(4, len(rows) // 10))
 
     def processor(place: int, step: str) -> Any:
         def ask(row: dict[str, Any]) -> dict[str, Any]:
@@ -190,6 +196,7 @@ def chain(run: Path) -> dict[str, Any]:
             batch_size=16,
             concurrency=1,
             log_engine_metrics=False,
+            placement_group_config={"bundle_per_worker": {"CPU": 1}},
         )
         return build_processor(how, preprocess=ask, postprocess=take)
 
@@ -205,7 +212,7 @@ def main() -> None:
     """Run every way once and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=200)
-    parser.add_argument("--tokens", type=int, default=32, help="of each answer")
+    parser.add_argument("--tokens", type=int, default=24, help="of each answer")
     parser.add_argument("--without", nargs="*", default=[], choices=("chain", "passes", "bare"))
     for hidden in ("way", "run", "told"):
         parser.add_argument(f"--{hidden}", help=argparse.SUPPRESS)

@@ -56,6 +56,7 @@ def find(
     clusters: str = "chains",
     keep: str = "first",
     score_column: str | None = None,
+    within: str | None = None,
     against: str | None = None,
     memory_gib: float | None = None,
     workers: Workers | None = None,
@@ -84,6 +85,7 @@ def find(
             one only if a row that stays is alike.
         keep: which row of a cluster stays: ``first`` (lowest id), ``longest`` (text) or ``highest`` (score_column).
         score_column: a column of numbers, for ``highest``.
+        within: a column of text; only rows with the same value there are compared (nulls are one value).
         against: a standing index (``index.py``): rows like one that an earlier run kept go, too.
         memory_gib: what deciding may take on a node; None takes half of what is free. More is spilled to files.
         workers: who does the work where memory does not hold it; None takes this process's CPUs.
@@ -96,7 +98,7 @@ def find(
             that was made with other settings.
     """
     comparison = Comparison.asked(
-        threshold, num_permutations, bands, ngram, unit, normalise, hash, scheme, verify, clusters, keep
+        threshold, num_permutations, bands, ngram, unit, normalise, hash, scheme, verify, clusters, keep, within
     )
     hands: Workers = workers or Threads.here(memory_gib)
     index = _index(against, comparison, dataset.origin, text_column, memory_gib) if against else None
@@ -184,7 +186,7 @@ class _Two:
     rows, origin = 2, ""
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
-        yield pa.table({"id": ["a", "b"], "text": ["one two", "two one"]})
+        yield pa.table({"id": ["a", "b"], "text": ["one two", "two one"], "group": ["c", "c"]})
 
     def cut(self, rows: int) -> Sequence[Source]:
         return [self]
@@ -192,7 +194,7 @@ class _Two:
 
 def prepare() -> None:
     """Load the compiled kernels, or compile them where no run has yet, before there are rows."""
-    find(_Two(), text_column="text")
+    find(_Two(), text_column="text", within="group")
 
 
 def remember(dataset: Source, *, run: str, state: str, text_column: str, against: str, **knobs: Any) -> None:

@@ -100,6 +100,9 @@ class Minhash:
     clusters: Clusters = key(
         "chains: what is connected is one cluster; star: a row goes only if a row that stays is alike", Clusters.chains
     )
+    within: str | None = key(
+        "column of text; only rows with the same value there are compared; null compares all", None
+    )
 
 
 @dataclass

@@ -28,7 +28,7 @@ from pipelines.store.dataset import Shard
 from pipelines.store.held import up_to
 
 #: Share of the memory that is free in which parts wait for the next stage.
-_HELD = 1 / 8
+_HELD = 1 / 16
 #: Seconds between looks at whether the run is asked to end.
 _LOOK_EVERY_S = 0.5
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasketch import MinHash, MinHashLSH
 from datasketch.hashfunc import sha1_hash32, sha1_hash64
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.dedup import minhash
@@ -20,6 +20,7 @@ from pipelines.dedup.found import REMOVED
 from pipelines.dedup.lsh.comparison import proposed, recalling
 from pipelines.dedup.lsh.shingles import STEPS, Shingling
 from pipelines.dedup.order import keeper_order
+from pipelines.dedup.workers import Threads
 from pipelines.errors import UserError
 
 DATA = Path(os.environ.get("NIGHTMILL_TEST_DATA", "../shared/data"))
@@ -415,3 +416,32 @@ def test_one_document_of_many_megabytes(rows) -> None:
     found = minhash.find(rows([long, PERSONA, f"{long} more"]), text_column="text")
     assert removed(found) == {"000002": "000000"}
     assert found.removed["similarity"].to_pylist() == [400_000 / 400_001]
+
+
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 10**6), clusters=st.sampled_from(["chains", "star"]), in_memory=st.booleans())
+def test_rows_are_compared_within_their_group_as_if_it_stood_alone(rows, seed, clusters, in_memory) -> None:
+    rng = random.Random(seed)
+    source = rows([" ".join(rng.choices("abcdefgh", k=rng.randint(0, 6))) for _ in range(60)])
+    groups = pa.array([rng.choice(["x", "y", None]) for _ in range(60)], pa.string())
+    source.table = source.table.append_column("group", groups)
+    # Bands of one permutation each propose whatever is alike.
+    how = {"text_column": "text", "threshold": 0.6, "num_permutations": 64, "bands": 64, "clusters": clusters}
+    workers = None if in_memory else Threads(60_000, 2)
+    found = minhash.find(source, **how, within="group", workers=workers)
+    alone = [
+        pc.is_null(groups) if group is None else pc.fill_null(pc.equal(groups, group), False)
+        for group in ("x", "y", None)
+    ]
+    each = [minhash.find(type(source)(source.table.filter(mask)), **how).removed for mask in alone]
+    assert found.removed.sort_by("id").equals(pa.concat_tables(each).sort_by("id").cast(found.removed.schema))
+
+
+def test_a_group_is_a_column_of_text(rows) -> None:
+    source = rows(["one two", "two one"])
+    with pytest.raises(UserError, match="column 'group' is to be read as text, but the rows have only"):
+        minhash.find(source, text_column="text", within="group")
+    # Its own text as the group: nothing is compared that is not the same.
+    assert removed(minhash.find(rows(["one two", "two one", "one two"]), text_column="text", within="text")) == {
+        "000002": "000000"
+    }

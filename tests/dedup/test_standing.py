@@ -109,6 +109,10 @@ def test_an_index_made_with_other_settings_is_refused(rows, tmp_path) -> None:
     go(rows, ["a b c"], "monday", tmp_path / "i")
     with pytest.raises(UserError, match=r"other settings:\n  dedup.minhash.ngram: 1 -> 2"):
         minhash.find(night(rows, ["a b c"], "tuesday"), against=str(tmp_path / "i"), ngram=2, **KNOBS)
+    grouped = {**KNOBS, "against": str(tmp_path / "grouped"), "within": "text"}
+    minhash.remember(night(rows, ["a b c"], "monday"), run="monday", state="1", **grouped)
+    with pytest.raises(UserError, match=r"other settings:\n  dedup.minhash.within: text -> None"):
+        minhash.find(night(rows, ["a b c"], "tuesday"), **{**grouped, "within": None})
 
 
 def test_a_folder_of_other_things_is_no_index(rows, tmp_path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipelines.buffers import bytes_of
 from pipelines.dedup.lsh.shingles import ShingleSets, Shingling
 from pipelines.dedup.order import KEEP
 from pipelines.errors import UserError
@@ -74,6 +75,7 @@ class Comparison:
     verify: str
     clusters: str
     keep: str
+    within: str | None = None
 
     @staticmethod
     def asked(
@@ -88,12 +90,13 @@ class Comparison:
         verify: str = "exact",
         clusters: str = "chains",
         keep: str = "first",
+        within: str | None = None,
     ) -> Comparison:
         """The comparison that settings ask for (see ``minhash.find``), with the number of bands settled."""
         if bands is None:
             bands = recalling(threshold, num_permutations) if 0 < threshold <= 1 else 1
         shingling = Shingling(ngram, unit, tuple(normalise), hash)
-        return Comparison(shingling, threshold, num_permutations, bands, scheme, verify, clusters, keep)
+        return Comparison(shingling, threshold, num_permutations, bands, scheme, verify, clusters, keep, within)
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
@@ -111,12 +114,17 @@ class Comparison:
             if value not in values:
                 raise UserError(f"dedup.{key}={value}: must be one of {', '.join(values)}")
 
-    def keyed(self) -> Callable[[pa.Array], tuple[ShingleSets, Keys]]:
-        """The function from texts to their sets and the keys of their bands, shape (bands, texts)."""
+    def keyed(self) -> Callable[[pa.Array, pa.Array | None], tuple[ShingleSets, Keys]]:
+        """The function from texts, and their groups, to their sets and the keys of their bands, (bands, texts)."""
+        from pipelines.dedup.lsh.sets import apart
+        from pipelines.kernels import text_hashes
+
         drawn = permutations(self.num_permutations, self.scheme)
 
-        def made(texts: pa.Array) -> tuple[ShingleSets, Keys]:
+        def made(texts: pa.Array, groups: pa.Array | None) -> tuple[ShingleSets, Keys]:
             sets = self.shingling.sets(texts)
+            if groups is not None:
+                sets = sets._replace(hashes=apart(*sets, text_hashes(*bytes_of(groups))))
             return sets, self._keys(sets, *drawn)
 
         return made
@@ -154,4 +162,5 @@ class Comparison:
             "dedup.minhash.scheme": self.scheme,
             "dedup.minhash.num_permutations": self.num_permutations,
             "dedup.minhash.bands": self.bands,
+            "dedup.minhash.within": self.within,
         }

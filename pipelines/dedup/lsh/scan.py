@@ -121,8 +121,8 @@ def scan(
     keyed = comparison.keyed()
     under_way: list[Future[tuple[Keys, ShingleSets, Keys]]] = []
 
-    def done(ids: pa.Array, texts: pa.Array) -> tuple[Keys, ShingleSets, Keys]:
-        return text_hashes(*bytes_of(ids)), *keyed(texts)
+    def done(ids: pa.Array, texts: pa.Array, groups: pa.Array | None) -> tuple[Keys, ShingleSets, Keys]:
+        return text_hashes(*bytes_of(ids)), *keyed(texts, groups)
 
     def settle(most_under_way: int) -> None:
         while len(under_way) > most_under_way:
@@ -135,10 +135,10 @@ def scan(
             if scanned.row_bytes * dataset.rows >= most:
                 raise TooLarge(scanned.row_bytes)
 
-    for ids, texts, scores in _chunks(dataset, text_column, score_column, comparison.keep):
+    for ids, texts, groups, scores in _chunks(dataset, text_column, score_column, comparison):
         scanned.ids.append(ids)
         scanned.scores.append(scores)
-        under_way.append(pool.submit(done, ids, texts))
+        under_way.append(pool.submit(done, ids, texts, groups))
         settle(0 if len(scanned.ids) <= _LOOKED_AT else 2 * pool._max_workers)
     settle(0)
     refuse_repeats(scanned.ids, scanned.prints)
@@ -146,12 +146,15 @@ def scan(
 
 
 def _chunks(
-    dataset: Source, text_column: str, score_column: str | None, keep: str
-) -> Iterator[tuple[pa.Array, pa.Array, NDArray[np.float64]]]:
-    """Ids, texts and scores, CHUNK rows at a time."""
-    for table in dataset.batches(columns_read(text_column, keep, score_column)):
+    dataset: Source, text_column: str, score_column: str | None, comparison: Comparison
+) -> Iterator[tuple[pa.Array, pa.Array, pa.Array | None, NDArray[np.float64]]]:
+    """Ids, texts, groups (where rows are compared within some) and scores, CHUNK rows at a time."""
+    keep, within = comparison.keep, comparison.within
+    for table in dataset.batches(columns_read(text_column, keep, score_column, within)):
         ids = strings(table, "id").cast(pa.string())
         texts = strings(table, text_column)
+        groups = strings(table, within) if within is not None else None
         scores = scores_of(table, text_column, keep, score_column)
         for start in range(0, len(ids), CHUNK):
-            yield ids.slice(start, CHUNK), texts.slice(start, CHUNK), scores[start : start + CHUNK]
+            some = groups.slice(start, CHUNK) if groups is not None else None
+            yield ids.slice(start, CHUNK), texts.slice(start, CHUNK), some, scores[start : start + CHUNK]

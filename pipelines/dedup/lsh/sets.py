@@ -24,6 +24,18 @@ def copied(hashes: U64, starts: I64, sizes: I64, rows: I64) -> U64:
 
 
 @kernel
+def apart(hashes: U64, starts: I64, sizes: I64, groups: U64) -> U64:
+    """The members of each set hashed anew with its group, ascending: sets of different groups have none in common."""
+    out = np.empty(len(hashes), np.uint64)
+    for row in range(len(starts)):
+        start, end = starts[row], starts[row] + sizes[row]
+        for i in range(start, end):
+            out[i] = hashes[i] ^ groups[row]
+        out[start:end].sort()
+    return out
+
+
+@kernel
 def cut(raw: U8, starts: I64, sizes: I64, out: U8) -> None:
     """Write pieces of ``raw`` into ``out``, after one another."""
     at = 0

@@ -19,7 +19,7 @@ from pipelines.flows.agent_instruct.respond import respond
 from pipelines.flows.agent_instruct.skill import Skill
 from pipelines.flows.agent_instruct.transform import transform
 from pipelines.prompts import PromptSet
-from pipelines.rows import Item, Row, keep, reject
+from pipelines.rows import Item, Row, digest, keep, reject
 
 
 async def assigned(
@@ -77,4 +77,7 @@ async def taught(
 
 
 def _of(skill: Skill, item: Item) -> Item:
-    return replace(item, columns={"skill": skill.name, "split": skill.split, **item.columns})
+    # Items on one text have the same passage; those that stand alone have none.
+    text = item.columns.get("content") if skill.content == "shown" else None
+    passage = digest("passage", text)[:16] if text else None
+    return replace(item, columns={"skill": skill.name, "split": skill.split, "passage": passage, **item.columns})
