@@ -21,6 +21,7 @@ from pipelines import settings
 from pipelines.engine import wire
 from pipelines.engine.chat import ChatTokenizer, load
 from pipelines.engine.llm import Request
+from pipelines.engine.turns import Turns
 from pipelines.errors import CallFailed, EngineDead, PromptTooLong, UserError
 from pipelines.rows import Answer
 
@@ -41,7 +42,7 @@ class EndpointEngine:
         self._name = engine.served_name or model.weights
         self._client: httpx.AsyncClient | None = None
         self._chat: ChatTokenizer | None = None
-        self._slots = asyncio.Semaphore(engine.max_concurrent)
+        self._turns = Turns(engine.max_concurrent)
         self._gauges = {"running": 0, "waiting": 0, "tokens": 0, "retries": 0}
 
     async def start(self) -> None:
@@ -78,7 +79,7 @@ class EndpointEngine:
             UserError: the key or the address is wrong for every request.
         """
         self._gauges["waiting"] += 1
-        async with self._slots:
+        async with self._turns.turn(request.rank):
             self._gauges["waiting"] -= 1
             self._gauges["running"] += 1
             try:

@@ -41,7 +41,8 @@ class Request:
     """One model call, complete: what quarantine stores when it fails.
 
     ``schema`` is a JSON schema the answer must obey. ``overlong`` says what to do when the prompt does not fit:
-    ``trim`` shortens ``prompt.trim``, the field the flow named; ``fail`` fails the row.
+    ``trim`` shortens ``prompt.trim``, the field the flow named; ``fail`` fails the row. Of requests that wait, those of
+    a lower ``rank`` go first: it is their row's, so that a row goes on while the engine still holds what it has read.
     """
 
     prompt: Rendered
@@ -51,6 +52,7 @@ class Request:
     schema: Mapping[str, Any] | None = None
     overlong: str = "fail"
     request_id: str = ""
+    rank: int = 0
 
 
 class Engine(Protocol):

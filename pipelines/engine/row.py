@@ -27,10 +27,10 @@ class Call:
 class RowLLM:
     """Implements ``LLM`` for one row on one engine."""
 
-    __slots__ = ("calls", "draw", "_engine", "_overlong", "_row_id", "_sampling", "_seed")
+    __slots__ = ("calls", "draw", "_engine", "_overlong", "_rank", "_row_id", "_sampling", "_seed")
 
     def __init__(
-        self, engine: Engine, row_id: str, *, sampling: Sampling, seed: int, overlong: str, draw: int = 0
+        self, engine: Engine, row_id: str, *, sampling: Sampling, seed: int, overlong: str, draw: int = 0, rank: int = 0
     ) -> None:
         self.calls: list[Call] = []
         self.draw = draw
@@ -39,6 +39,7 @@ class RowLLM:
         self._sampling = sampling
         self._seed = seed
         self._overlong = overlong
+        self._rank = rank
 
     async def chat(
         self,
@@ -77,6 +78,7 @@ class RowLLM:
             schema=schema,
             overlong=self._overlong,
             request_id=f"{self._row_id}-{len(self.calls)}",
+            rank=self._rank,
         )
         call = Call(request)
         self.calls.append(call)

@@ -144,6 +144,8 @@ class VllmEngine:
             "max_num_seqs": engine.max_num_seqs,
             "enforce_eager": engine.enforce_eager,
             "enable_prefix_caching": True,
+            # A row's next call goes before those of rows that began later: what it shares with the last is still held.
+            "scheduling_policy": "priority",
             "disable_log_stats": True,
             # A small model asked for JSON pads it with newlines up to max_tokens where it may.
             "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
@@ -233,8 +235,9 @@ async def _final(llm: AsyncLLM, ids: list[int], request: Request) -> RequestOutp
     from vllm.v1.engine.exceptions import EngineDeadError
 
     output = None
+    how = {"request_id": request.request_id, "priority": request.rank}
     try:
-        async for each in llm.generate(tokens_input(ids), _sampling(request), request.request_id):
+        async for each in llm.generate(tokens_input(ids), _sampling(request), **how):
             output = each
     except EngineDeadError as error:
         raise EngineDead("vLLM's engine core died; its log says why") from error

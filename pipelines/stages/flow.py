@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from typing import Any
 
 import pyarrow as pa
@@ -37,7 +38,7 @@ class FlowWork:
     """A flow bound to its knobs, with all that its rows share.
 
     ``rows_in_flight`` bounds the rows of all shards of one actor together, each of several samples of a row counted;
-    ``progress`` counts finished rows live.
+    ``progress`` counts finished rows live; ``ranks`` has a row's calls go before those of rows that began later.
     """
 
     stage: str
@@ -56,6 +57,7 @@ class FlowWork:
     keep_calls: bool
     rows_in_flight: asyncio.Semaphore
     progress: Counter[str] = field(default_factory=Counter)
+    ranks: Iterator[int] = field(default_factory=count)
     draw: int = 0
     draws: int = 1
 
@@ -101,7 +103,7 @@ class FlowWork:
         return {name: row[name] for name, kind in self.columns.items() if name in row and fits(row[name], kind)}
 
     def _llm(self, row: Row, draw: int) -> RowLLM:
-        how: dict[str, Any] = {"seed": self.seed, "overlong": self.overlong, "draw": draw}
+        how: dict[str, Any] = {"seed": self.seed, "overlong": self.overlong, "draw": draw, "rank": next(self.ranks)}
         return RowLLM(self.engine, row["id"], sampling=self.sampling, **how)
 
     def _outcome(self, shard: Shard, attempt: str, done: Sequence[RowDone], started: float) -> Outcome:

@@ -169,17 +169,20 @@ async def test_schema_and_logprobs(server: Server) -> None:
     assert body["logprobs"] is True
     assert answer.logprobs == (-0.5, -1.5)
     assert answer.completion_tokens == 2
+    assert answer.cached_tokens == 0
     await client.stop()
 
 
 async def test_a_model_without_chat_template_gets_completions(server: Server) -> None:
     choice = {"index": 0, "text": " there", "finish_reason": "stop", "logprobs": {"token_logprobs": [-0.25]}}
-    server.replies = [(200, {}, {"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 1}})]
+    usage = {"prompt_tokens": 3, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 2}}
+    server.replies = [(200, {}, {"choices": [choice], "usage": usage})]
     client = await started(server.url, replace(MODEL, chat=False))
     (answer,) = await client.generate(ask(sampling={"logprobs": True}))
     path, body, _ = server.asked[0]
     assert (path, body["prompt"]) == ("/v1/completions", "Be brief.\n\nHello")
     assert (answer.text, answer.logprobs) == (" there", (-0.25,))
+    assert (answer.prompt_tokens, answer.cached_tokens) == (3, 2)
     await client.stop()
 
 

@@ -37,7 +37,7 @@ class Scripted:
         text = self.answer(request)
         reason = "length" if text.endswith("...") else "stop"
         return [
-            Answer(text, reason, 3, 2, seed=request.seed, n_index=i, prompt_id=request.prompt.prompt_id)
+            Answer(text, reason, 3, 2, request.seed, i, prompt_id=request.prompt.prompt_id, cached_tokens=1)
             for i in range(request.n)
         ]
 
@@ -78,6 +78,7 @@ def test_a_kept_item_knows_its_parent_and_how_it_was_made():
     assert first["provenance"]["prompt_id"] == "test/ask"
     assert first["provenance"]["finish_reason"] == "stop"
     assert (outcome.entry.rows_in, outcome.entry.rows_kept, outcome.entry.prompt_tokens) == (2, 2, 6)
+    assert (outcome.entry.cached_tokens, outcome.entry.completion_tokens) == (2, 4)
     assert outcome.entry.balanced() is None
 
 
@@ -350,3 +351,20 @@ def test_what_came_to_nothing_shows_what_its_items_would_have_had_of_the_row():
     assert [(row["error"], row["text"], row["said"]) for row in outcome.sides["failed"].to_pylist()] == [
         ("call_failed", "b", None)
     ]
+
+
+def test_a_rows_calls_have_its_rank_and_rows_rise_in_the_order_in_which_they_began():
+    engine, ranks = Scripted(), {}
+
+    async def twice(row, llm, prompts):
+        for end in ("", "?"):
+            answer = await llm.chat(prompts.render("ask", text=row["text"] + end))
+        return [keep(answer, said=answer.text)]
+
+    class Noting(Scripted):
+        async def generate(self, request):
+            ranks.setdefault(request.request_id.rpartition("-")[0], []).append(request.rank)
+            return await engine.generate(request)
+
+    run(twice, ["a", "b", "c"], Noting())
+    assert ranks == {"row0": [0, 0], "row1": [1, 1], "row2": [2, 2]}
