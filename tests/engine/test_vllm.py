@@ -47,7 +47,8 @@ def test_what_was_read_before_is_told(live: Any) -> None:
     text = "A luthier planes spruce by the window. " * 20
     (first,), (second,) = (live.run(live.engine.generate(ask(f"{text}{end}"))) for end in ("Why?", "Where?"))
     assert first.cached_tokens < 16
-    assert 0.8 * second.prompt_tokens < second.cached_tokens < second.prompt_tokens
+    # Whole blocks of tokens; vLLM's are long on a CPU.
+    assert 0.5 * second.prompt_tokens < second.cached_tokens < second.prompt_tokens
 
 
 def test_a_seed_gives_the_same_answer_alone_and_in_a_crowd(live: Any) -> None:
