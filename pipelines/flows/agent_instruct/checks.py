@@ -13,12 +13,15 @@ from pipelines.rows import Answer, Item
 #: Words that point at a text which stands elsewhere.
 _POINTS = re.compile(
     r"\b(?:the|this|that|given|above|following|provided) "
-    r"(?:text|passage|paragraph|article|document|excerpt|story|snippet)\b"
-    r"|\b(?:mentioned|described|stated|shown|given) (?:above|in the)\b|\baccording to the (?:text|passage|author)\b",
+    r"(?:text|passage|paragraph|article|document|excerpt|snippet)\b(?!\s*:)"
+    r"|\b(?:mentioned|described|stated|shown) (?:above|in the (?:text|passage))\b"
+    r"|\baccording to the (?:text|passage|author)\b",
     re.IGNORECASE,
 )
 _LETTER = re.compile(
-    r"^\W*(?:answer|option|the (?:right|correct) (?:answer|option))?\W*(?:is\W+)?([A-Z])\b", re.IGNORECASE
+    r"^\W*(?P<lead>(?:the\s+)?(?:(?:right|correct|best)\s+)?(?:answer|option|choice)\b\W*(?:is\b\W*)?(?:option\b\W*)?)?"
+    r"(?P<letter>[a-z])\b(?P<end>\s*(?:$|[^\w\s]))?",
+    re.IGNORECASE,
 )
 
 
@@ -55,13 +58,20 @@ def wrong_with(draft: Draft, skill: Skill, ask: str) -> Wrong | None:
             return Wrong("bad_options", "two options are the same, or one is empty")
     if skill.content == "hidden" and (found := _POINTS.search(draft.instruction)):
         return Wrong("not_self_contained", found[0])
-    if source := copied(draft.instruction, {"what was asked": ask}):
+    # A question has the words of its type; one that was copied also begins as the type is described ("questions ...").
+    heads = [re.findall(r"\w+", text.lower())[:1] for text in (draft.instruction, ask)]
+    if heads[0] == heads[1] and (source := copied(draft.instruction, {"what was asked": ask})):
         return Wrong("copied", source)
     return None
 
 
 def letter_of(response: str, options: int) -> str | None:
-    """The letter of the option that a response begins with; None where it begins with none of them."""
+    """The letter of the option that a response begins with; None where it begins with none of them.
+
+    "The best answer is B" and "c) ..." do; the article of "A bridge is ..." is no letter.
+    """
     found = _LETTER.match(response)
-    named = found[1].upper() if found else ""
+    if found is None or not (found["lead"] or found["end"] is not None or found["letter"] in "BCDEFGH"):
+        return None
+    named = found["letter"].upper()
     return named if named and ord(named) - ord("A") < options else None
