@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import shutil
 import statistics
@@ -18,14 +19,18 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
+#: Real data, outside the repository.
+DATA = Path(os.environ.get("NIGHTMILL_TEST_DATA", "../shared/data"))
 NIGHTMILL = [sys.executable, "-m", "pipelines.cli"]
 WORDS = (
     "amber bridge canal debate engine forest garden harbour island journal kettle ladder market needle orchard".split()
@@ -94,24 +99,16 @@ def bare(output: Path) -> dict[str, float]:
 
     ``cached``: the share of prompt tokens that came from the prefix cache.
     """
-    import yaml
     from transformers import AutoTokenizer
     from vllm import LLM, SamplingParams
     from vllm.inputs import TokensPrompt
 
-    from pipelines import settings
     from pipelines.engine.chat import ChatTokenizer
-    from pipelines.engine.environment import environment
     from pipelines.engine.llm import Request, Sampling
-    from pipelines.engine.vllm import VllmEngine
-    from pipelines.engine.weights import resolve
     from pipelines.prompts import Rendered
 
-    config = yaml.safe_load((output / "config.yaml").read_text())
-    engine = VllmEngine(settings.Model(**config["model"]), settings.VllmEngine(**config["engine"]), config["seed"])
-    where = resolve(config["model"]["weights"])
-    environment(settings.VllmEngine(**config["engine"]))
-    chat = ChatTokenizer(AutoTokenizer.from_pretrained(where), chat=True)
+    config, arguments = engine_of(output)
+    chat = ChatTokenizer(AutoTokenizer.from_pretrained(arguments["model"]), chat=True)
     files = sorted(str(path) for path in output.glob("stages/1-*/calls/*.parquet"))
     calls = pads.dataset(files, format="parquet").to_table().to_pylist()
     sampling = Sampling(**{**config["sampling"], "stop": ()})
@@ -128,16 +125,35 @@ def bare(output: Path) -> dict[str, float]:
                 seed=call["seed"],
             )
         )
-    arguments = engine._arguments(where)
-    arguments.pop("worker_extension_cls")
     llm = LLM(**arguments)
     begun = time.perf_counter()
     outputs = llm.generate(prompts, parameters, use_tqdm=False)
     seconds = time.perf_counter() - begun
     tokens = sum(len(sample.token_ids) for o in outputs for sample in o.outputs)
-    asked = sum(len(o.prompt_token_ids or ()) for o in outputs)
-    cached = sum(o.num_cached_tokens or 0 for o in outputs)
-    return {"tokens": tokens, "tokens_per_second": tokens / seconds, "cached": cached / asked}
+    return {"tokens": tokens, "tokens_per_second": tokens / seconds, "cached": cached(outputs)}
+
+
+def engine_of(output: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A run's configuration, and the arguments of its engine for a vLLM of another's; the environment is set for it."""
+    import yaml
+
+    from pipelines import settings
+    from pipelines.engine.environment import environment
+    from pipelines.engine.vllm import VllmEngine
+    from pipelines.engine.weights import resolve
+
+    config = yaml.safe_load((output / "config.yaml").read_text())
+    chosen = settings.VllmEngine(**config["engine"])
+    environment(chosen)
+    engine = VllmEngine(settings.Model(**config["model"]), chosen, config["seed"])
+    arguments = engine._arguments(resolve(config["model"]["weights"]))
+    del arguments["worker_extension_cls"]
+    return config, arguments
+
+
+def cached(outputs: Sequence[Any]) -> float:
+    """The share of vLLM's prompt tokens that came from the prefix cache."""
+    return sum(one.num_cached_tokens or 0 for one in outputs) / sum(len(one.prompt_token_ids or ()) for one in outputs)
 
 
 def rows(large: int) -> None:
@@ -199,6 +215,41 @@ def started(arguments: list[str]) -> dict[str, float]:
     if process.returncode != 0:
         sys.exit(f"nightmill {' '.join(arguments)} ended with {process.returncode}")
     return {**json.loads(out), "driver_mib": peak / 2**20}
+
+
+def measured(command: list[str]) -> tuple[str, float, float]:
+    """A command's stdout, its wall seconds, and the peak of the summed PSS of it and all its children, in GiB."""
+    # Modules are compiled once, as the peers' were when they were installed.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    begun = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    peak = 0.0
+
+    def watch() -> None:
+        nonlocal peak
+        while process.poll() is None:
+            total, looked = 0, time.perf_counter()
+            try:
+                own = psutil.Process(process.pid)
+                for one in (own, *own.children(recursive=True)):
+                    try:
+                        total += one.memory_full_info().pss
+                    except psutil.Error:
+                        continue
+            except psutil.Error:
+                return
+            peak = max(peak, total / 2**30)
+            # Looking takes a CPU from what is measured, the longer the more memory there is.
+            time.sleep(max(0.5, 20 * (time.perf_counter() - looked)))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    out, _ = process.communicate()
+    watcher.join()
+    wall = time.perf_counter() - begun
+    if process.returncode:
+        sys.exit(f"{' '.join(command[:4])} ... ended with {process.returncode}")
+    return out, wall, peak
 
 
 if __name__ == "__main__":

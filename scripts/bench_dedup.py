@@ -13,26 +13,22 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
-from bench import machine
+from bench import DATA, machine, measured
 
 from pipelines.dedup.lsh.sets import jaccard, similar
 from pipelines.dedup.lsh.shingles import ShingleSets, Shingling
 from pipelines.kernels import kernel
 
-DATA = Path(os.environ.get("NIGHTMILL_TEST_DATA", "../shared/data"))
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "nightmill" / "bench"
 PEERS = ("usearch", "rensa==0.5.0", "datatrove[processing]==0.10.0", "spacy", "pyarrow", "numpy")
 #: Rows made at once; planted duplicates repeat rows of the same chunk.
@@ -90,41 +86,6 @@ def made(count: int, seed: int = SEED) -> Path:
         writer.close()
         unfinished.rename(path)
     return path
-
-
-def measured(command: list[str]) -> tuple[str, float, float]:
-    """A command's stdout, its wall seconds, and the peak of the summed PSS of it and all its children, in GiB."""
-    # Modules are compiled once, as the peers' were when they were installed.
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    begun = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    peak = 0.0
-
-    def watch() -> None:
-        nonlocal peak
-        while process.poll() is None:
-            total, looked = 0, time.perf_counter()
-            try:
-                own = psutil.Process(process.pid)
-                for one in (own, *own.children(recursive=True)):
-                    try:
-                        total += one.memory_full_info().pss
-                    except psutil.Error:
-                        continue
-            except psutil.Error:
-                return
-            peak = max(peak, total / 2**30)
-            # Looking takes a CPU from what is measured, the longer the more memory there is.
-            time.sleep(max(0.5, 20 * (time.perf_counter() - looked)))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    out, _ = process.communicate()
-    watcher.join()
-    wall = time.perf_counter() - begun
-    if process.returncode:
-        sys.exit(f"{' '.join(command[:4])} ... ended with {process.returncode}")
-    return out, wall, peak
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from bench import bare, machine
-from bench_dedup import DATA, measured
+
+# Nothing here may load numba: vLLM forks, and its worker fails over what llvmlite has left among the modules.
+from bench import DATA, bare, cached, engine_of, machine, measured
 from four_steps import STEPS
 
 HERE = Path(__file__).resolve().parent
@@ -33,6 +34,8 @@ NEVER = "<reponame>"
 CACHE_GIB = 2
 #: Characters of a text that are taken.
 CHARS = 1200
+#: Their file, beside the run.
+TEXTS = "texts.parquet"
 
 
 @dataclass(frozen=True)
@@ -73,13 +76,11 @@ def overrides(scratch: Path, rows: int, tokens: int) -> list[str]:
     """The run as a command line has it."""
     texts = pq.read_table(DATA / "seeds.parquet", columns=["text"])["text"].to_pylist()
     step = len(texts) // rows
-    pq.write_table(
-        pa.table({"text": [text[:CHARS] for text in texts[: rows * step : step]]}), scratch / "texts.parquet"
-    )
+    pq.write_table(pa.table({"text": [text[:CHARS] for text in texts[: rows * step : step]]}), scratch / TEXTS)
     return [
         f"hydra.searchpath=[file://{HERE / 'flows'}]",
         "recipe=four_steps",
-        f"input={scratch / 'texts.parquet'}",
+        f"input={scratch / TEXTS}",
         "text_column=text",
         f"output={scratch / 'run'}",
         f"model.weights={model_that_never_ends(scratch / 'model')}",
@@ -107,22 +108,6 @@ def other(way: str, run: Path) -> Arm:
     return Arm(found["work"], wall - found["work"], peak, found.get("cached"))
 
 
-def arguments(run: Path) -> tuple[dict[str, Any], dict[str, Any], Path]:
-    """Of a run: its configuration, the arguments of its engine, its texts."""
-    import yaml
-
-    from pipelines import settings
-    from pipelines.engine.environment import environment
-    from pipelines.engine.vllm import VllmEngine
-
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    engine = settings.VllmEngine(**config["engine"])
-    environment(engine)
-    given = VllmEngine(settings.Model(**config["model"]), engine, config["seed"])._arguments(config["model"]["weights"])
-    del given["worker_extension_cls"]
-    return config, given, run.with_name("texts.parquet")
-
-
 def sampling(config: dict[str, Any], seed: int) -> dict[str, Any]:
     """How a peer is asked to sample."""
     return {key: config["sampling"][key] for key in ("temperature", "top_p", "max_tokens")} | {"seed": seed}
@@ -134,10 +119,10 @@ def passes(run: Path) -> dict[str, Any]:
 
     from pipelines.prompts import PromptSet
 
-    config, given, texts = arguments(run)
-    prompts, asked, cached = PromptSet(**config["prompt"]), 0, 0
+    config, given = engine_of(run)
+    prompts, every = PromptSet(**config["prompt"]), list[Any]()
     llm = LLM(**given)
-    begun, source = time.perf_counter(), texts
+    begun, source = time.perf_counter(), run.with_name(TEXTS)
     for place, step in enumerate(STEPS):
         rows = pq.read_table(source).to_pylist()
         turns: list[Any] = [
@@ -145,13 +130,12 @@ def passes(run: Path) -> dict[str, Any]:
         ]
         how = [SamplingParams(**sampling(config, number * len(STEPS) + place)) for number in range(len(rows))]
         outputs = llm.chat(turns, how, use_tqdm=False)
-        asked += sum(len(output.prompt_token_ids or ()) for output in outputs)
-        cached += sum(output.num_cached_tokens or 0 for output in outputs)
+        every += outputs
         assert {len(output.outputs[0].token_ids) for output in outputs} == {config["sampling"]["max_tokens"]}
         source = run.with_name(f"after-{step}.parquet")
         written = [{**row, step: output.outputs[0].text} for row, output in zip(rows, outputs, strict=True)]
         pq.write_table(pa.Table.from_pylist(written), source)
-    return {"work": time.perf_counter() - begun, "cached": cached / asked}
+    return {"work": time.perf_counter() - begun, "cached": cached(every)}
 
 
 def chain(run: Path) -> dict[str, Any]:
@@ -162,7 +146,7 @@ def chain(run: Path) -> dict[str, Any]:
 
     from pipelines.prompts import PromptSet
 
-    config, given, texts = arguments(run)
+    config, given = engine_of(run)
     templates, tokens = config["prompt"], config["sampling"]["max_tokens"]
     # On two logical CPUs the chain waits for itself; and nothing is to be done before all engines are there.
     ray.init(num_cpus=32, object_store_memory=2**29, include_dashboard=False, log_to_driver=False)
@@ -171,7 +155,7 @@ def chain(run: Path) -> dict[str, Any]:
     context = DataContext.get_current()
     context.wait_for_min_actors_s = 1200
     context.enable_progress_bars = False
-    rows = [{**row, "number": number} for number, row in enumerate(pq.read_table(texts).to_pylist())]
+    rows = [{**row, "number": number} for number, row in enumerate(pq.read_table(run.with_name(TEXTS)).to_pylist())]
     dataset = ray.data.from_items(rows, override_num_blocks=max(4, len(rows) // 10))
 
     def processor(place: int, step: str) -> Any:
@@ -233,10 +217,10 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
 
     def line(name: str, arm: Arm) -> float:
-        cached = "not told" if arm.cached is None else f"{arm.cached:.0%}"
+        share = "not told" if arm.cached is None else f"{arm.cached:.0%}"
         speed = calls * asked.tokens / arm.work
         print(
-            f"| {name} | {asked.rows / arm.work:.3f} | {speed:.1f} | {arm.start:.0f} | {arm.peak:.1f} GiB | {cached} |",
+            f"| {name} | {asked.rows / arm.work:.3f} | {speed:.1f} | {arm.start:.0f} | {arm.peak:.1f} GiB | {share} |",
             flush=True,
         )
         return speed

@@ -12,8 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import machine
-from bench_dedup import made, measured
+from bench import machine, measured
+from bench_dedup import made
 
 
 def main() -> None:

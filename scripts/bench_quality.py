@@ -7,7 +7,6 @@ copied (cut, light, heavy) or not.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import matplotlib
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from bench import DATA
 from numpy.typing import NDArray
 
 from pipelines.dedup.lsh.sets import jaccard
@@ -22,7 +22,7 @@ from pipelines.dedup.lsh.shingles import STEPS, Shingling
 from pipelines.dedup.vectors.encoder import load
 
 matplotlib.use("Agg")
-DATA = Path(os.environ.get("NIGHTMILL_TEST_DATA", "../shared/data")) / "dups"
+PAIRS = DATA / "dups"
 OUT = Path("docs/dedup_quality.png")
 THRESHOLDS = np.linspace(0.05, 1.0, 96)
 Bools = NDArray[np.bool_]
@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 
 def cora() -> tuple[list[str], Any, Any, Bools]:
     """Texts, the pairs of their positions, and which pairs are gold."""
-    table = pq.read_table(DATA / "cora_records.parquet")
+    table = pq.read_table(PAIRS / "cora_records.parquet")
     cluster = np.array(table["cluster_id"].to_pylist())
     x, y = np.triu_indices(len(cluster), 1)
     return table["text"].to_pylist(), x, y, cluster[x] == cluster[y]
@@ -39,7 +39,7 @@ def cora() -> tuple[list[str], Any, Any, Bools]:
 
 def msr() -> tuple[list[str], Any, Any, Bools]:
     """As ``cora``, of sentence pairs."""
-    table = pq.read_table(DATA / "msrp_pairs.parquet")
+    table = pq.read_table(PAIRS / "msrp_pairs.parquet")
     texts = table["text1"].to_pylist() + table["text2"].to_pylist()
     count = len(table)
     return texts, np.arange(count), np.arange(count, 2 * count), np.array(table["label"].to_pylist()) == 1
@@ -47,7 +47,7 @@ def msr() -> tuple[list[str], Any, Any, Bools]:
 
 def answers() -> tuple[list[str], Any, Any, Bools]:
     """As ``cora``, of answers and the original of their task."""
-    rows = pq.read_table(DATA / "plagiarism_short_answers.parquet").to_pylist()
+    rows = pq.read_table(PAIRS / "plagiarism_short_answers.parquet").to_pylist()
     original = {row["task"]: place for place, row in enumerate(rows) if row["category"] == "orig"}
     pairs = [
         (place, original[row["task"]], row["category"]) for place, row in enumerate(rows) if row["category"] != "orig"

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+from bench import DATA
 from numpy.typing import NDArray
 
-DATA = Path(os.environ.get("NIGHTMILL_TEST_DATA", "../shared/data"))
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "nightmill" / "bench"
 ENCODER = "packaged:all-minilm-l6-v2"
 SEED = 20261124

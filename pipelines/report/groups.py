@@ -28,7 +28,8 @@ _ENDED = (("rejected", "reason"), ("failed", "error"))
 def groups(stages: Sequence[StageNow], columns: Sequence[str]) -> list[dict[str, Any]]:
     """The groups in order of their values, each with ``values``, ``kept``, ``rejected`` and ``failed`` by name.
 
-    Reads those columns of every shard: costs as much as there are rows. Failed rows that a retry settled do not count.
+    Costs as much as there are rows: reads those columns of what was kept, and all of what was rejected and failed (a
+    checksum is of a whole file). Failed rows that a retry settled do not count.
 
     Raises:
         UserError: no stage has rows with one of the columns, or its values are lists.

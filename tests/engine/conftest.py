@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from pipelines import settings
 from pipelines.engine.vllm import VllmEngine
 from pipelines.engine.weights import resolve
+from pipelines.rows import Row
+from pipelines.stages.flow import flow_work
+from pipelines.stages.stage import Stage
+from pipelines.store.commit import Outcome
+from pipelines.store.dataset import Shard
 
 #: Tokens of prompt and answer; small, so that tests of long prompts are quick.
 CONTEXT = 1024
@@ -45,6 +51,18 @@ class Live:
 
     def run(self, work: Coroutine[Any, Any, Any], timeout: float = 300) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout)
+
+    def accounted(
+        self, config: dict[str, Any], flow: Stage, rows: list[dict[str, Any]], used: dict[str, Sequence[Row]]
+    ) -> Outcome:
+        """What becomes of rows in a flow, as one shard: each ends in one way, and none fails."""
+        work = flow_work(config, flow, self.engine, asyncio.Semaphore(64), used=used)
+        table = pa.Table.from_pylist([{"id": f"{number:032x}", **row} for number, row in enumerate(rows)])
+        outcome: Outcome = self.run(work.run(Shard(0, ((0, 0, len(rows)),), len(rows)), table))
+        entry = outcome.entry
+        assert entry.rows_in == entry.rows_kept + entry.rows_rejected + entry.rows_failed == len(rows)
+        assert (entry.failed, entry.balanced()) == ({}, None)
+        return outcome
 
 
 @pytest.fixture(scope="session")

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines.compose import compose
 from pipelines.recipe import stages_of
 from pipelines.rows import python_rows
-from pipelines.stages.flow import flow_work
 from pipelines.store.commit import Outcome
-from pipelines.store.dataset import Shard
 
 TEXTS = pq.read_table(Path(__file__).parents[2] / "scripts" / "sample_seeds.parquet")["text"].to_pylist()
 CODE = '''def mean(values: list[float]) -> float:
@@ -42,14 +38,9 @@ def taught(live: Any, seeds: list[dict[str, Any]], *overrides: str) -> tuple[Out
     how = ("recipe=agent_instruct", "recipe.scale=small", "input=a", "output=b", "text_column=text")
     config = compose([*how, "io.keep_calls=true", *overrides])
     [flow] = [stage for stage in stages_of(config, "f") if stage.name == "taught"]
-    rows = [{"id": f"{number:032x}", "language": None, **seed} for number, seed in enumerate(seeds)]
+    rows = [{"language": None, **seed} for seed in seeds]
     library = [row for row in rows if row["kind"] == "code"]
-    work = flow_work(config, flow, live.engine, asyncio.Semaphore(64), used={"library": library})
-    table = pa.Table.from_pylist(rows)
-    outcome: Outcome = live.run(work.run(Shard(0, ((0, 0, len(rows)),), len(rows)), table))
-    entry = outcome.entry
-    assert entry.rows_in == entry.rows_kept + entry.rows_rejected + entry.rows_failed == len(rows)
-    assert (entry.failed, entry.balanced()) == ({}, None)
+    outcome: Outcome = live.accounted(config, flow, rows, {"library": library})
     made: dict[str, int] = {}
     for items in (outcome.kept, outcome.sides["rejected"]):
         for item in python_rows(items):

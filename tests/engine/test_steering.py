@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines.compose import compose
 from pipelines.recipe import stages_of
 from pipelines.rows import python_rows
-from pipelines.stages.flow import flow_work
 from pipelines.store.commit import Outcome
-from pipelines.store.dataset import Shard
 from pipelines.verbs.sample import rows_used
 
 TEXTS = pq.read_table(Path(__file__).parents[2] / "scripts" / "sample_seeds.parquet")["text"].to_pylist()[:16]
@@ -34,12 +30,7 @@ def through(live: Any, stage: str, rows: list[dict[str, Any]], *overrides: str) 
     stages = stages_of(config, "f")
     flow = next(one for one in stages if one.name == stage)
     used = {argument: python_rows(some) for argument, (some, _) in rows_used(stages, flow).items()}
-    work = flow_work(config, flow, live.engine, asyncio.Semaphore(64), used=used)
-    table = pa.Table.from_pylist([{"id": f"{number:032x}", **row} for number, row in enumerate(rows)])
-    outcome: Outcome = live.run(work.run(Shard(0, ((0, 0, len(rows)),), len(rows)), table))
-    entry = outcome.entry
-    assert entry.rows_in == entry.rows_kept + entry.rows_rejected + entry.rows_failed == len(rows)
-    assert (entry.failed, entry.balanced()) == ({}, None)
+    outcome: Outcome = live.accounted(config, flow, rows, used)
     return outcome
 
 

@@ -74,4 +74,4 @@ def letter_of(response: str, options: int) -> str | None:
     if found is None or not (found["lead"] or found["end"] is not None or found["letter"] in "BCDEFGH"):
         return None
     named = found["letter"].upper()
-    return named if named and ord(named) - ord("A") < options else None
+    return named if ord(named) - ord("A") < options else None
