@@ -7,6 +7,7 @@ record of calls becomes the shard's ``calls/`` part.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,22 +19,25 @@ from pipelines.rows import Answer, sampling_seed
 
 @dataclass(slots=True)
 class Call:
-    """One model call of a row: what was asked, and what came back (nothing, when it failed)."""
+    """One model call of a row: what was asked, and what came back; nothing where it ``broke`` or was cancelled."""
 
     request: Request
     answers: list[Answer] = field(default_factory=list)
+    broke: bool = False
 
 
 class RowLLM:
     """Implements ``LLM`` for one row on one engine."""
 
-    __slots__ = ("calls", "draw", "_engine", "_overlong", "_rank", "_row_id", "_sampling", "_seed")
+    __slots__ = ("calls", "draw", "_asking", "_ended", "_engine", "_overlong", "_rank", "_row_id", "_sampling", "_seed")
 
     def __init__(
         self, engine: Engine, row_id: str, *, sampling: Sampling, seed: int, overlong: str, draw: int = 0, rank: int = 0
     ) -> None:
         self.calls: list[Call] = []
         self.draw = draw
+        self._asking: set[asyncio.Task[Any]] = set()
+        self._ended = False
         self._engine = engine
         self._row_id = row_id
         self._sampling = sampling
@@ -65,6 +69,8 @@ class RowLLM:
         stop: Sequence[str] | None = None,
     ) -> list[Answer]:
         """``n`` answers to the same prompt."""
+        if self._ended:
+            raise asyncio.CancelledError
         sampling = self._sampling
         if temperature is not None or max_tokens is not None or stop is not None:
             stops = tuple(stop) if stop is not None else None
@@ -82,5 +88,20 @@ class RowLLM:
         )
         call = Call(request)
         self.calls.append(call)
-        call.answers = await self._engine.generate(request)
+        task = asyncio.current_task()
+        assert task is not None  # a flow is a coroutine
+        self._asking.add(task)
+        try:
+            call.answers = await self._engine.generate(request)
+        except Exception:
+            call.broke = True
+            raise
+        finally:
+            self._asking.discard(task)
         return call.answers
+
+    def end(self) -> None:
+        """Cancel what still asks: of several things asked at once, those that a flow which broke left behind."""
+        self._ended = True
+        for task in self._asking:
+            task.cancel()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from math import isfinite
+from typing import Any, NoReturn
 
 from jsonschema import Draft202012Validator
 
-from pipelines.rows import Answer, reject
+from pipelines.rows import Answer, reject, storable
 
 Schema = Mapping[str, Any]
 
@@ -16,17 +17,36 @@ Schema = Mapping[str, Any]
 def structured(answer: Answer, schema: Schema) -> Any:
     """The value of an answer that was to obey ``schema``; a rejected item where it does not.
 
-    An engine in this process is held to the schema; a server may not heed it. Reasons: ``cut_by_max_tokens``,
-    ``unparsable``, ``off_schema``.
+    An engine in this process is held to the schema; a server may not heed it. Lone surrogates become question marks.
+    Reasons: ``cut_by_max_tokens``, ``unparsable`` (also: a key that stands twice, NaN and what is no finite number,
+    deep nesting), ``off_schema``.
     """
     try:
-        value = json.loads(answer.text, strict=False)
-    except ValueError as error:
-        return reject("cut_by_max_tokens" if answer.cut else "unparsable", answer, detail=str(error))
-    wrong = next(Draft202012Validator(schema).iter_errors(value), None)
+        value = _clean(_READER.decode(answer.text.strip()))
+        wrong = next(Draft202012Validator(schema).iter_errors(value), None)
+    except (ValueError, RecursionError) as error:
+        detail = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        return reject("cut_by_max_tokens" if answer.cut else "unparsable", answer, detail=detail)
     if wrong is not None:
         return reject("off_schema", answer, detail=f"{wrong.json_path}: {wrong.message}"[:500])
     return value
+
+
+def filled(value: Any, schema: Schema) -> str | None:
+    """Where in a value by ``schema`` a text is as long as it may be: there an engine that heeds it cut the text.
+
+    ``.options[2]``, say; None where every text ends by itself.
+    """
+    if isinstance(value, str):
+        return "" if len(value) >= schema.get("maxLength", len(value) + 1) else None
+    if isinstance(value, list):
+        parts = [(f"[{place}]", one, schema.get("items", {})) for place, one in enumerate(value)]
+    elif isinstance(value, dict):
+        parts = [(f".{name}", one, schema.get("properties", {}).get(name, {})) for name, one in value.items()]
+    else:
+        parts = []
+    found = ((name, filled(one, part)) for name, one, part in parts)
+    return next((f"{name}{below}" for name, below in found if below is not None), None)
 
 
 def an_object(**properties: Schema) -> dict[str, Any]:
@@ -42,3 +62,32 @@ def an_object(**properties: Schema) -> dict[str, Any]:
 def a_text(longest: int) -> dict[str, Any]:
     """The schema of a text that is not empty, of at most ``longest`` characters."""
     return {"type": "string", "minLength": 1, "maxLength": longest}
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands twice")
+    return value
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    return value if isfinite(value) else _no_number(digits)
+
+
+_READER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_number, parse_float=_finite, strict=False)
+
+
+def _clean(value: Any) -> Any:
+    """The value with texts that can be stored and sent on."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, list):
+        return [_clean(one) for one in value]
+    return {storable(name): _clean(one) for name, one in value.items()} if isinstance(value, dict) else value

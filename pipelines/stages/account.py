@@ -116,6 +116,7 @@ class ItemColumns:
         return self._table(
             {
                 "id": pa.array(self.ids, pa.string()),
+                "parent_ids": pa.array(self._parents, pa.list_(pa.string())),
                 "row_id": pa.array([parents[0] for parents in self._parents], pa.string()),
                 "reason": pa.array(self._reasons, pa.string()),
                 "detail": pa.array(self._details, pa.string()),
@@ -172,8 +173,8 @@ def _stored(value: Any) -> Any:
 
 def failure(stage: str, row: RowDone, kind: str) -> dict[str, Any]:
     """A row of quarantine."""
-    # The call that broke has no answer; where none broke, the flow's own code did, after the last one.
-    broken = [call for call in row.calls if not call.answers] or row.calls[-1:]
+    # Where no call broke, the flow's own code did, after the last one.
+    broken = [call for call in row.calls if call.broke] or row.calls[-1:]
     request = broken[0].request if broken else None
     message = str(row.error) or type(row.error).__name__
     if not isinstance(row.error, RowFailed) and row.error is not None:

@@ -95,7 +95,10 @@ class FlowWork:
 
     async def _sample(self, row: Row, llm: RowLLM) -> Sequence[Item]:
         async with self.rows_in_flight:
-            made = await self.flow(row, llm, self.prompts)
+            try:
+                made = await self.flow(row, llm, self.prompts)
+            finally:
+                llm.end()
         return [_marked(checked(item, self.columns, self.stage)) for item in made]
 
     def _shown(self, row: Row) -> dict[str, Any]:

@@ -295,6 +295,45 @@ def test_quarantine_holds_the_call_that_broke():
     assert json.loads(failed["request"])["messages"][0]["content"] == "Say breaks"
 
 
+def test_a_row_that_breaks_leaves_no_call_behind():
+    class Slow(Scripted):
+        async def generate(self, request):
+            if request.prompt.fields["text"] == "breaks":
+                raise CallFailed("HTTP 500")
+            try:
+                await asyncio.Event().wait()  # for ever
+            except asyncio.CancelledError:
+                ended.append(request.prompt.fields["text"])
+                raise
+
+    ended = []
+
+    async def several(row, llm, prompts):
+        async def then_another(text):
+            try:
+                await llm.chat(prompts.render("ask", text=text))
+            finally:
+                await llm.chat(prompts.render("ask", text="one more"))
+
+        asked = [then_another("slow"), llm.chat(prompts.render("ask", text="slower"))]
+        await asyncio.gather(*asked, llm.chat(prompts.render("ask", text="breaks")))
+
+    outcome = run(several, ["a"], Slow())
+    [failed] = outcome.sides["failed"].to_pylist()
+    assert json.loads(failed["request"])["messages"][0]["content"] == "Say breaks"
+    assert sorted(ended) == ["slow", "slower"]
+    assert len(outcome.sides["calls"]) == 3
+
+
+def test_a_rejected_item_records_what_it_was_made_from_too():
+    async def refined(row, llm, prompts):
+        return [keep(said="x"), replace(reject("worse", said="y"), after=(0,))]
+
+    outcome = run(refined, ["a"])
+    [kept], [rejected] = outcome.kept.to_pylist(), outcome.sides["rejected"].to_pylist()
+    assert rejected["parent_ids"] == [*kept["parent_ids"], kept["id"]]
+
+
 def test_every_call_and_answer_is_on_record():
     async def twice(row, llm, prompts):
         first = await llm.chat(prompts.render("ask", text="one"))

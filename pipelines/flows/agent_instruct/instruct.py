@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from pipelines.flows.agent_instruct import constraints
-from pipelines.flows.agent_instruct.checks import wrong_with
+from pipelines.flows.agent_instruct.checks import Wrong, wrong_with
 from pipelines.flows.agent_instruct.drafts import Content, Draft, drawn
 from pipelines.flows.agent_instruct.lesson import Lesson
 from pipelines.flows.agent_instruct.skill import Agent
-from pipelines.flows.structured import a_text, an_object, structured
+from pipelines.flows.structured import Schema, a_text, an_object, filled, structured
 from pipelines.rows import Answer, Item, reject
 
 #: Options of a question.
@@ -23,7 +23,7 @@ async def instruct(lesson: Lesson, content: Content) -> tuple[list[Draft], list[
     """First instructions on a text, and the rejected ones.
 
     Only types that the router allows for the transformer are drawn. A type may decline with an empty list. Rejects:
-    ``unsuited`` (the type declined), what ``structured`` and ``wrong_with`` reject.
+    ``unsuited`` (the type declined), ``cut_by_schema``, what ``structured`` and ``wrong_with`` reject.
     """
     allowed = lesson.skill.types_for(content.transformer)
     chosen = drawn(allowed, lesson.scale.types, *lesson.lot("types"))
@@ -35,9 +35,8 @@ async def instruct(lesson: Lesson, content: Content) -> tuple[list[Draft], list[
 async def _of_type(lesson: Lesson, content: Content, kind: Agent) -> tuple[list[Draft], list[Item]]:
     count = lesson.scale.instructions
     constraint = constraints.draw(kind.constraints, content.text, *lesson.lot("constraint", kind.name))
-    schema = an_object(
-        instructions={"type": "array", "items": one_of(lesson, kind.options, count), "minItems": 0, "maxItems": count}
-    )
+    each = one_of(lesson, kind.options, count)
+    schema = an_object(instructions={"type": "array", "items": each, "minItems": 0, "maxItems": count})
     wording = constraints.wording(constraint)
     fields = {"content": content.text, "ask": kind.ask, "count": count, "options": kind.options, "constraint": wording}
     answer = await lesson.ask("instruct", "instruct", schema=schema, **fields)
@@ -51,7 +50,7 @@ async def _of_type(lesson: Lesson, content: Content, kind: Agent) -> tuple[list[
     rejected: list[Item] = []
     for one in made["instructions"]:
         draft = draft_of(one, answer, bare, wording)
-        wrong = wrong_with(draft, lesson.skill, kind.ask)
+        wrong = cut(one, each) or wrong_with(draft, lesson.skill, kind.ask)
         if wrong is None:
             drafts.append(draft)
         else:
@@ -71,6 +70,12 @@ def one_of(lesson: Lesson, options: bool, count: int) -> dict[str, Any]:
         options={"type": "array", "items": option, "minItems": OPTIONS, "maxItems": OPTIONS},
         answer={"enum": [letter(place) for place in range(OPTIONS)]},
     )
+
+
+def cut(one: Mapping[str, Any], schema: Schema) -> Wrong | None:
+    """Whether the instruction or an option of an object of ``one_of`` was cut at the length that its schema sets."""
+    asked = {name: value for name, value in one.items() if name != "answer"}
+    return None if (place := filled(asked, schema)) is None else Wrong("cut_by_schema", place)
 
 
 def draft_of(one: Mapping[str, Any], answer: Answer, bare: Draft, wording: str) -> Draft:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.engine.llm import LLM
+from pipelines.flows.agent_instruct.drafts import Draft
 from pipelines.flows.agent_instruct.skill import Skill
 from pipelines.flows.structured import Schema
 from pipelines.prompts import Message, PromptSet
 from pipelines.rows import Answer, Row
 
 #: Characters that a token of an answer has at the least, on average, in English: what a schema may ask for by these.
-_CHARS_PER_TOKEN = 2.5
+CHARS_PER_TOKEN = 2.5
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,31 @@ class Lesson:
         return await self.llm.sample(prompt, count, schema=schema, temperature=self.scale.temperatures[step])
 
     async def say(self, said: str, history: Sequence[Message], *, schema: Schema | None = None) -> Answer:
-        """The assistant's answer to the next user turn after ``history``.
+        """The assistant's answer to the next user turn after ``history``; nothing of either is cut.
 
         Raises:
             PromptTooLong: the conversation does not fit.
         """
-        prompt = self.prompts.render("turn", trim="said", history=tuple(history), said=said)
+        before = tuple(turn for turn in history if turn[0] != "system")  # the prompt set has it
+        prompt = self.prompts.render("turn", history=before, said=said)
         return await self.llm.chat(prompt, schema=schema, temperature=self.scale.temperatures["respond"])
+
+    async def user_after(self, messages: Sequence[Message]) -> Answer:
+        """What a user, whom the model plays, says next; of a conversation that is too long, the first turn is cut.
+
+        Raises:
+            PromptTooLong: the turns after the first do not fit.
+        """
+        first, *later = (f"{role}: {text}" for role, text in messages if role != "system")
+        return await self.ask("suggest", "follow_up", content=first, later="\n\n".join(later))
+
+    def judge_of(self, draft: Draft) -> str | None:
+        """The verdict that the goal of a refined draft asks for; None for none, and for a first draft."""
+        return self.skill.refiners[draft.goal].judge if draft.goal else None
 
     def characters(self, share: float) -> int:
         """Characters that ``share`` of the longest answer holds, for the lengths of a schema."""
-        return max(16, int(share * _CHARS_PER_TOKEN * self.scale.max_tokens))
+        return max(16, int(share * CHARS_PER_TOKEN * self.scale.max_tokens))
 
     def lot(self, *what: object) -> tuple[object, ...]:
         """What a draw is by: the seed, the skill, how often the seed was taken up, and what is drawn."""

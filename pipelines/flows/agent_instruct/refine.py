@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from pipelines.errors import PromptTooLong
 from pipelines.flows.agent_instruct import constraints
 from pipelines.flows.agent_instruct.checks import wrong_with
 from pipelines.flows.agent_instruct.drafts import Draft, drawn
-from pipelines.flows.agent_instruct.instruct import draft_of, one_of
+from pipelines.flows.agent_instruct.instruct import cut, draft_of, one_of
 from pipelines.flows.agent_instruct.lesson import Lesson
 from pipelines.flows.agent_instruct.skill import Agent
-from pipelines.flows.structured import a_text, an_object, structured
+from pipelines.flows.structured import a_text, an_object, filled, structured
 from pipelines.rows import Item, reject
 
 #: Sentences that one suggestion may change.
@@ -26,17 +27,19 @@ async def refine(lesson: Lesson, first: Sequence[Draft]) -> tuple[list[Draft], l
     """``first`` with what rounds of refinement add to it, and the refinements that are rejected.
 
     A round takes each of the goals that are drawn to one instruction drawn among all there are by then, so the number
-    of instructions grows evenly and not by multiplication. Rejects: ``unchanged`` (the edit changed nothing), what
-    ``structured`` and ``wrong_with`` reject.
+    of instructions grows evenly and not by multiplication. What was made unanswerable is refined no further: its
+    judge would not see what becomes of it. Rejects: ``unchanged`` (the edit changed nothing), ``nothing_left`` (it took
+    all the text), ``prompt_too_long``, ``cut_by_schema``, what ``structured`` and ``wrong_with`` reject.
     """
     drafts, rejected = list(first), list[Item]()
     for number in range(1, lesson.scale.rounds + 1):
-        if not drafts:
+        places = [place for place, draft in enumerate(drafts) if lesson.judge_of(draft) != "unanswerable"]
+        if not places:
             break
         goals = drawn(list(lesson.skill.refiners.values()), lesson.scale.goals, *lesson.lot("goals", number))
-        places = [drawn(range(len(drafts)), 1, *lesson.lot("refined", number, goal.name))[0] for goal in goals]
+        lots = [drawn(places, 1, *lesson.lot("refined", number, goal.name))[0] for goal in goals]
         found = await asyncio.gather(
-            *(_to(lesson, goal, drafts[place], place, number) for goal, place in zip(goals, places, strict=True))
+            *(_to(lesson, goal, drafts[place], place, number) for goal, place in zip(goals, lots, strict=True))
         )
         drafts += [draft for some, _ in found for draft in some]
         rejected += [item for _, items in found for item in items]
@@ -48,14 +51,26 @@ async def _to(lesson: Lesson, goal: Agent, draft: Draft, place: int, number: int
     count = lesson.scale.suggestions
     suggestion = a_text(lesson.characters(0.8 / count))
     schema = an_object(suggestions={"type": "array", "items": suggestion, "minItems": 1, "maxItems": count})
-    answer = await lesson.ask("suggest", "suggest", schema=schema, ask=goal.ask, count=count, **draft.fields())
+    bare = replace(draft, parent=place, round=number, goal=goal.name, expected=None)
+    try:
+        answer = await lesson.ask("suggest", "suggest", schema=schema, ask=goal.ask, count=count, **draft.fields())
+    except PromptTooLong as error:
+        return [], [bare.item(reject(error.kind, detail=str(error)))]
     made = structured(answer, schema)
-    bare = replace(draft, parent=place, round=number, goal=goal.name, expected=None, answers=(*draft.answers, answer))
+    bare = replace(bare, answers=(*draft.answers, answer))
     if isinstance(made, Item):
         return [], [bare.item(made)]
-    edit = _edit_content if goal.edits == "content" else _edit_instruction
-    found = await asyncio.gather(*(edit(lesson, replace(bare, suggestion=one)) for one in made["suggestions"]))
+    found = await asyncio.gather(*(_edited(lesson, goal, replace(bare, suggestion=one)) for one in made["suggestions"]))
     return [one for one in found if isinstance(one, Draft)], [one for one in found if isinstance(one, Item)]
+
+
+async def _edited(lesson: Lesson, goal: Agent, draft: Draft) -> Draft | Item:
+    """The draft as its suggestion towards a goal changes it."""
+    edit = _edit_content if goal.edits == "content" else _edit_instruction
+    try:
+        return await edit(lesson, draft)
+    except PromptTooLong as error:
+        return draft.item(reject(error.kind, detail=str(error)))
 
 
 async def _edit_content(lesson: Lesson, draft: Draft) -> Draft | Item:
@@ -74,6 +89,8 @@ async def _edit_content(lesson: Lesson, draft: Draft) -> Draft | Item:
         return draft.item(made)
     text = edited(sentences, made["edits"])
     changed = replace(draft, content=replace(draft.content, text=text), answers=(*draft.answers, answer))
+    if place := filled(made, schema):
+        return changed.item(reject("cut_by_schema", answer, detail=place))
     if text.split() == draft.content.text.split() or not text.strip():
         return changed.item(reject("unchanged" if text.strip() else "nothing_left", answer))
     return changed
@@ -82,15 +99,16 @@ async def _edit_content(lesson: Lesson, draft: Draft) -> Draft | Item:
 async def _edit_instruction(lesson: Lesson, draft: Draft) -> Draft | Item:
     """The draft with another instruction (and options), as its suggestion says."""
     schema = one_of(lesson, bool(draft.options), 1)
-    fields = draft.fields() | {"suggestion": draft.suggestion}
+    wording = constraints.wording(draft.constraint)
+    fields = draft.fields() | {"suggestion": draft.suggestion, "constraint": wording}
     answer = await lesson.ask("edit", "edit_instruction", schema=schema, **fields)
     made = structured(answer, schema)
     if isinstance(made, Item):
         return draft.item(made)
-    changed = draft_of(made, answer, draft, constraints.wording(draft.constraint))
+    changed = draft_of(made, answer, draft, wording)
     if (changed.instruction, changed.options) == (draft.instruction, draft.options):
         return changed.item(reject("unchanged", answer))
-    wrong = wrong_with(changed, lesson.skill, lesson.skill.refiners[draft.goal or ""].ask)
+    wrong = cut(made, schema) or wrong_with(changed, lesson.skill, lesson.skill.refiners[draft.goal or ""].ask)
     return changed if wrong is None else changed.item(reject(wrong.reason, answer, detail=wrong.detail))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,15 +49,24 @@ async def respond(lesson: Lesson, drafts: Sequence[Draft]) -> list[Item]:
     """An item for each draft, in their order.
 
     Rejects: ``cut_by_max_tokens``, ``empty_response``, ``off_schema``, ``no_letter`` (of the options),
-    ``no_agreement`` (of votes), ``constraint_broken``, ``prompt_too_long`` (a conversation that does not fit), and by
-    judges ``answerable``, ``did_not_decline``, ``same_answer``, ``no_verdict`` (a judge's answer that is none).
+    ``not_expected`` (another letter than the question's maker had in mind), ``no_agreement`` (of votes),
+    ``constraint_broken``, ``prompt_too_long``, and by judges ``answerable``, ``did_not_decline``, ``same_answer``,
+    ``no_answer_before`` (the parent has none to compare with), ``no_verdict`` (a judge's answer that is none).
     """
-    reply = lesson.skill.step("respond", _reply)
-    replies: list[Reply] = list(await asyncio.gather(*(reply(lesson, draft) for draft in drafts)))
+    replies = list(await asyncio.gather(*(_fitting(lesson, draft) for draft in drafts)))
     judged = await asyncio.gather(
         *(_judged(lesson, draft, one, replies) for draft, one in zip(drafts, replies, strict=True))
     )
     return [_item(draft, one) for draft, one in zip(drafts, judged, strict=True)]
+
+
+async def _fitting(lesson: Lesson, draft: Draft) -> Reply:
+    """The reply as the skill makes one; one instruction that is too long costs the seed no other."""
+    reply: Callable[[Lesson, Draft], Awaitable[Reply]] = lesson.skill.step("respond", _reply)
+    try:
+        return await reply(lesson, draft)
+    except PromptTooLong as error:
+        return Reply((), None, Wrong(error.kind, str(error)))
 
 
 async def _reply(lesson: Lesson, draft: Draft) -> Reply:
@@ -66,24 +75,30 @@ async def _reply(lesson: Lesson, draft: Draft) -> Reply:
     if lesson.skill.content == "hidden":
         fields["content"] = ""
     answer = await lesson.ask("respond", "question", schema=lesson.skill.respond, **fields)
-    said = (answer.sent or lesson.skill.render(lesson.prompts, "question", **fields).messages)[-1]
-    reply = Reply((said, ("assistant", answer.text.strip())), answer)
+    sent = answer.sent or lesson.skill.render(lesson.prompts, "question", **fields).messages
+    reply = Reply((*sent, ("assistant", answer.text.strip())), answer)
     if wrong := _against(lesson, draft, answer):
         return replace(reply, wrong=wrong)
-    if draft.options:
+    if draft.options and lesson.judge_of(draft) != "unanswerable":
         return await _voted(lesson, draft, reply, fields)
     turns = lesson.scale.turns if lesson.skill.several_turns else 1 + lesson.scale.follow_ups
     return await _further(lesson, reply, turns) if turns > 1 else reply
 
 
 def _against(lesson: Lesson, draft: Draft, answer: Answer) -> Wrong | None:
-    """What a program says against a response."""
+    """What a program says against a response; one that is to decline is held to no letter and no constraint."""
     if wrong := without_text(answer):
         return wrong
     if lesson.skill.respond is not None and isinstance(found := structured(answer, lesson.skill.respond), Item):
         return no_of(found)
-    if draft.options and letter_of(answer.text, len(draft.options)) is None:
-        return Wrong("no_letter")
+    if lesson.judge_of(draft) == "unanswerable":
+        return None
+    if draft.options:
+        named = letter_of(answer.text, len(draft.options))
+        if named is None:
+            return Wrong("no_letter")
+        if draft.expected is not None and named != draft.expected:
+            return Wrong("not_expected", f"{named}, and the question was made with {draft.expected} in mind")
     if name := constraints.broken(draft.constraint, answer.text.strip()):
         return Wrong("constraint_broken", name)
     return None
@@ -100,20 +115,17 @@ async def _voted(lesson: Lesson, draft: Draft, reply: Reply, fields: Mapping[str
 
 
 async def _further(lesson: Lesson, reply: Reply, turns: int) -> Reply:
-    """The conversation with further turns of a user, whom the model plays, each answered."""
+    """The conversation with further turns of a user, whom the model plays, each answered, as long as they fit."""
     messages, more = list(reply.messages), list[Answer]()
     for _ in range(turns - 1):
-        spoken = "\n\n".join(f"{role}: {text}" for role, text in messages)
-        asked = await lesson.ask("suggest", "follow_up", content=spoken)
-        more.append(asked)
-        if wrong := without_text(asked, "a turn of the user"):
-            return replace(reply, messages=tuple(messages), wrong=wrong, more=tuple(more))
         try:
+            asked = await lesson.user_after(messages)
+            if wrong := without_text(asked, "a turn of the user"):
+                return replace(reply, messages=tuple(messages), wrong=wrong, more=(*more, asked))
             answer = await lesson.say(asked.text.strip(), messages)
-        except PromptTooLong as error:
-            wrong = Wrong("prompt_too_long", str(error))
-            return replace(reply, messages=tuple(messages), wrong=wrong, more=tuple(more))
-        more.append(answer)
+        except PromptTooLong:
+            break
+        more += [asked, answer]
         messages += [("user", asked.text.strip()), ("assistant", answer.text.strip())]
         if wrong := without_text(answer, "a turn of the assistant"):
             return replace(reply, messages=tuple(messages), wrong=wrong, more=tuple(more))
@@ -122,17 +134,25 @@ async def _further(lesson: Lesson, reply: Reply, turns: int) -> Reply:
 
 async def _judged(lesson: Lesson, draft: Draft, reply: Reply, replies: Sequence[Reply]) -> Reply:
     """The reply with the verdict that the draft's goal asks for: by program where options decide, else by the model."""
-    judge = lesson.skill.refiners[draft.goal].judge if draft.goal else None
+    judge = lesson.judge_of(draft)
     if reply.wrong or judge is None or draft.parent is None:
         return reply
-    before = replies[draft.parent].first
+    parent = replies[draft.parent]
+    before = parent.first
+    if judge == "changed_answer" and parent.wrong:
+        return replace(reply, wrong=Wrong("no_answer_before", f"the parent's was rejected: {parent.wrong.reason}"))
     if judge == "changed_answer" and draft.options:
         same = letter_of(before, len(draft.options)) == letter_of(reply.first, len(draft.options))
         return replace(reply, wrong=Wrong("same_answer", "the same letter")) if same else reply
     verdicts = VERDICTS[judge]
     schema = an_object(**{name: {"type": "boolean"} for name in verdicts})
     fields = draft.fields()
-    answer = await lesson.ask("judge", f"judge_{judge}", schema=schema, response=reply.first, before=before, **fields)
+    try:
+        answer = await lesson.ask(
+            "judge", f"judge_{judge}", schema=schema, response=reply.first, before=before, **fields
+        )
+    except PromptTooLong as error:
+        return replace(reply, wrong=Wrong(error.kind, f"the judge's: {error}"))
     more = (*reply.more, answer)
     found = structured(answer, schema)
     if isinstance(found, Item):

@@ -195,8 +195,7 @@ def _against(turn: Mapping[str, Any], plan: Plan, action: str) -> Wrong | None:
 
 async def _told(lesson: Lesson, draft: Draft, reply: Reply, schema: Mapping[str, Any]) -> tuple[Reply, Any]:
     """The dialogue after the user said what the assistant asked for, and the assistant's next turn."""
-    spoken = "\n\n".join(f"{role}: {text}" for role, text in reply.messages)
-    asked = await lesson.ask("suggest", "follow_up", content=spoken)
+    asked = await lesson.user_after(reply.messages)
     if wrong := without_text(asked):
         return replace(reply, wrong=wrong, more=(asked,)), None
     answer = await lesson.say(asked.text.strip(), reply.messages, schema=schema)

@@ -6,6 +6,8 @@ from collections import Counter
 import pytest
 from scipy.stats import chisquare
 
+from pipelines.errors import PromptTooLong
+from pipelines.flows.agent_instruct.lesson import CHARS_PER_TOKEN
 from pipelines.flows.agent_instruct.refine import sentences_of
 
 ONLY_IDENTITY = {"transformers": {"identity": {"source": "published", "copy": True}}}
@@ -107,6 +109,68 @@ def test_a_changed_answer_must_be_another_letter_where_there_are_options(teach, 
     assert "judge_changed_answer" not in llm.asked
 
 
+def test_what_was_made_unanswerable_is_held_to_declining_alone(teach, skills):
+    main_idea = skills["reading_comprehension"]["types"]["main_idea"]
+    unanswerable = {"unanswerable": skills["reading_comprehension"]["refiners"]["unanswerable"]}
+    change = {"types": {"main_idea": main_idea}, "router": {}, "refiners": unanswerable}
+    declines = "The text does not say."
+    items, llm = teach(
+        change=change, question=lambda prompt: declines if "Someone" in prompt.fields["content"] else "A."
+    )
+    assert [(item.columns["goal"], item.reason) for item in items] == [(None, None), ("unanswerable", None)]
+    # ... and no second round makes it harder: nothing would judge what became of it.
+    items, llm = teach(change=change, scale={"rounds": 3}, question=lambda prompt: declines)
+    assert {tuple(item.after) for item in items if item.columns["origin"] == "refined"} == {(0,)}
+
+
+def test_an_answer_is_compared_with_one_that_stood(teach, skills):
+    options = {name: kind for name, kind in skills["reading_comprehension"]["types"].items() if kind.get("options")}
+    change = {"transformers": ONLY_IDENTITY["transformers"], "types": options, "router": {}}
+    items, _ = teach(change=change, vote=lambda prompt: "A" if "Someone" in prompt.fields["content"] else "B")
+    [item] = [item for item in items if item.columns["goal"] == "changed_answer"]
+    assert (item.reason, item.detail) == ("no_answer_before", "the parent's was rejected: no_agreement")
+
+
+def too_long(prompt):
+    raise PromptTooLong(9000, 8000)
+
+
+@pytest.mark.parametrize(
+    ("step", "too_long_for"),
+    [
+        ("suggest", {"unanswerable", "changed_answer", "harder"}),
+        ("edit_content", {"unanswerable", "changed_answer"}),
+        ("edit_instruction", {"harder"}),
+        ("judge_unanswerable", {"unanswerable"}),
+        ("judge_changed_answer", {"changed_answer"}),
+    ],
+)
+def test_a_prompt_that_does_not_fit_costs_its_item_alone(teach, skills, step, too_long_for):
+    open_only = {name: {**kind, "options": False} for name, kind in skills["reading_comprehension"]["types"].items()}
+    items, _ = teach(change={**ONLY_IDENTITY, "types": open_only}, **{step: too_long})
+    assert {item.columns["goal"] for item in items if item.reason == "prompt_too_long"} == too_long_for
+    assert {item.columns["goal"] for item in kept(items)} == {
+        None,
+        "unanswerable",
+        "changed_answer",
+        "harder",
+    } - too_long_for
+
+
+def test_a_conversation_ends_where_it_no_longer_fits(teach):
+    room = iter(["One.", "Two.", "Three."])
+    items, _ = teach("conversation", scale={"rounds": 0, "turns": 5}, turn=lambda _: next(room, None) or too_long(_))
+    assert [item.reason for item in items] == [None, None]
+    assert sum(item.columns["turns"] for item in items) == 2 + 3
+
+
+def test_a_text_that_its_schema_cut_is_no_instruction(teach):
+    # 0.6 of 200 tokens of an answer.
+    longest = {"instructions": [{"instruction": ("who " * 100)[: int(0.6 * 200 * CHARS_PER_TOKEN)], "answer": "Ann"}]}
+    items, _ = teach("fermi", scale={"rounds": 0}, instruct=longest)
+    assert {(item.reason, item.detail) for item in items} == {("cut_by_schema", ".instruction")}
+
+
 def test_a_question_with_options_needs_a_letter_and_most_votes_for_it(teach, skills):
     change = {"types": {"main_idea": skills["reading_comprehension"]["types"]["main_idea"]}, "router": {}}
     scale = {"rounds": 0}
@@ -116,6 +180,10 @@ def test_a_question_with_options_needs_a_letter_and_most_votes_for_it(teach, ski
     assert [(item.reason, item.columns["votes"]) for item in items] == [("no_agreement", 0)]
     items, _ = teach(change=change, scale=scale, question="Iron, I think.")
     assert reasons(items) == {"no_letter": 1}
+    items, _ = teach(change=change, scale=scale, question="B. Wood.", vote="B")
+    assert [(item.reason, item.detail) for item in items] == [
+        ("not_expected", "B, and the question was made with A in mind")
+    ]
 
 
 def test_the_users_turn_is_what_was_sent(teach):
