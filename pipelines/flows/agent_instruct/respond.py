@@ -80,9 +80,9 @@ async def _reply(lesson: Lesson, draft: Draft) -> Reply:
     if wrong := _against(lesson, draft, answer):
         return replace(reply, wrong=wrong)
     if draft.options and lesson.judge_of(draft) != "unanswerable":
-        return await _voted(lesson, draft, reply, fields)
+        reply = await _voted(lesson, draft, reply, fields)
     turns = lesson.scale.turns if lesson.skill.several_turns else 1 + lesson.scale.follow_ups
-    return await _further(lesson, reply, turns) if turns > 1 else reply
+    return reply if reply.wrong else await _further(lesson, reply, turns)
 
 
 def _against(lesson: Lesson, draft: Draft, answer: Answer) -> Wrong | None:
@@ -116,7 +116,7 @@ async def _voted(lesson: Lesson, draft: Draft, reply: Reply, fields: Mapping[str
 
 async def _further(lesson: Lesson, reply: Reply, turns: int) -> Reply:
     """The conversation with further turns of a user, whom the model plays, each answered, as long as they fit."""
-    messages, more = list(reply.messages), list[Answer]()
+    messages, more = list(reply.messages), list(reply.more)
     for _ in range(turns - 1):
         try:
             asked = await lesson.user_after(messages)

@@ -222,6 +222,10 @@ def test_a_conversation_has_as_many_user_turns_as_the_scale_says(teach):
 def test_follow_ups_make_a_conversation_of_any_skill(teach):
     items, _ = teach("fermi", scale={"rounds": 0, "follow_ups": 1})
     assert {item.columns["turns"] for item in kept(items)} == {2}
+    copies = {"transformers": ONLY_IDENTITY["transformers"]}
+    items, _ = teach("multiple_choice", scale={"rounds": 0, "follow_ups": 1}, change=copies)
+    # The question, three votes, a turn of the user and the answer to it.
+    assert {(item.columns["turns"], item.columns["votes"], len(item.on)) for item in kept(items)} == {(2, 3, 6)}
 
 
 def test_a_response_must_keep_to_the_constraint_of_its_instruction(teach, skills):
