@@ -36,14 +36,13 @@ def groups(stages: Sequence[StageNow], columns: Sequence[str]) -> list[dict[str,
     """
     kept: Counter[Values] = Counter()
     ended: dict[str, dict[Values, Counter[str]]] = {side: {} for side, _ in _ENDED}
-    seen: dict[str, pa.DataType] = {}
-    for table in _kept(stages, columns, seen):
+    _refuse(columns, _known(stages))
+    for table in _kept(stages, columns):
         kept.update(dict(_counted(table, columns)))
     for side, why in _ENDED:
-        for table in _side(stages, side, seen):
+        for table in _side(stages, side):
             for (*values, reason), count in _counted(table, [*columns, why]):
                 ended[side].setdefault(tuple(values), Counter())[str(reason)] += count
-    _refuse(columns, seen)
     everyone = {*kept, *ended["rejected"], *ended["failed"]}
     return [
         {
@@ -55,18 +54,36 @@ def groups(stages: Sequence[StageNow], columns: Sequence[str]) -> list[dict[str,
     ]
 
 
-def _kept(stages: Sequence[StageNow], columns: Sequence[str], seen: dict[str, pa.DataType]) -> Iterator[pa.Table]:
+def _known(stages: Sequence[StageNow]) -> dict[str, pa.DataType]:
+    """The columns there are, by the first part of each kind: all parts of a stage have the same."""
+    known: dict[str, pa.DataType] = {}
+    for stage in stages:
+        for side, _ in _ENDED:
+            entry = next((one for one in stage.entries.values() if side in one.files), None)
+            if entry is not None and (table := read_side(stage.record.folder, entry, side)) is not None:
+                known.update(zip(table.schema.names, table.schema.types, strict=True))
+    for stage in outputs(stages):
+        if stage.entries:
+            schema = _schema(stage)
+            known.update(zip(schema.names, schema.types, strict=True))
+    return known
+
+
+def _schema(stage: StageNow) -> pa.Schema:
+    return Dataset.of(stage.record.folder, counts_of(stage.entries)).schema
+
+
+def _kept(stages: Sequence[StageNow], columns: Sequence[str]) -> Iterator[pa.Table]:
     for stage in outputs(stages):
         if not stage.entries:
             continue
-        schema = Dataset.of(stage.record.folder, counts_of(stage.entries)).schema
-        seen.update(zip(schema.names, schema.types, strict=True))
+        names = _schema(stage).names
         for part in sorted(stage.entries):
             # The id is read too: a table without columns has no rows.
-            yield read_part(stage.record.folder, part, ["id", *(name for name in columns if name in schema.names)])
+            yield read_part(stage.record.folder, part, ["id", *(name for name in columns if name in names)])
 
 
-def _side(stages: Iterable[StageNow], side: str, seen: dict[str, pa.DataType]) -> Iterator[pa.Table]:
+def _side(stages: Iterable[StageNow], side: str) -> Iterator[pa.Table]:
     for stage in stages:
         settled: dict[str, list[str]] = {}
         for entry in stage.entries.values():
@@ -76,7 +93,6 @@ def _side(stages: Iterable[StageNow], side: str, seen: dict[str, pa.DataType]) -
             table = read_side(stage.record.folder, entry, side)
             if table is None:
                 continue
-            seen.update({field.name: field.type for field in table.schema if field.name not in seen})
             if side == "failed" and (again := settled.get(str(index))):
                 table = table.filter(pc.invert(pc.is_in(table["row_id"], value_set=pa.array(again, pa.string()))))
             yield table
@@ -96,12 +112,12 @@ def _counted(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[Values, 
         yield tuple(row[place] for place in places), row["count_all"]
 
 
-def _refuse(columns: Sequence[str], seen: dict[str, pa.DataType]) -> None:
-    plain = sorted(name for name, kind in seen.items() if not pa.types.is_nested(kind))
+def _refuse(columns: Sequence[str], known: dict[str, pa.DataType]) -> None:
+    plain = sorted(name for name, kind in known.items() if not pa.types.is_nested(kind))
     for name in columns:
-        if name not in seen:
+        if name not in known:
             raise UserError(f"--by {name}: no row of this run has that column; they have {', '.join(plain)}")
-        if pa.types.is_nested(seen[name]):
+        if pa.types.is_nested(known[name]):
             raise UserError(
-                f"--by {name}: its values are lists or structs ({seen[name]}); use one of {', '.join(plain)}"
+                f"--by {name}: its values are lists or structs ({known[name]}); use one of {', '.join(plain)}"
             )
