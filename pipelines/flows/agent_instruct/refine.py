@@ -48,7 +48,7 @@ async def _to(lesson: Lesson, goal: Agent, draft: Draft, place: int, number: int
     count = lesson.scale.suggestions
     suggestion = a_text(lesson.characters(0.8 / count))
     schema = an_object(suggestions={"type": "array", "items": suggestion, "minItems": 1, "maxItems": count})
-    answer = await lesson.ask("suggest", "suggest", schema=schema, ask=goal.ask, count=count, **draft.fields())
+    answer = await lesson.ask("suggest", "suggest", schema=schema, ask=goal.ask, count=count, **draft.edited_fields())
     made = structured(answer, schema)
     bare = replace(draft, parent=place, round=number, goal=goal.name, expected=None, answers=(*draft.answers, answer))
     if isinstance(made, Item):
@@ -82,16 +82,23 @@ async def _edit_content(lesson: Lesson, draft: Draft) -> Draft | Item:
 async def _edit_instruction(lesson: Lesson, draft: Draft) -> Draft | Item:
     """The draft with another instruction (and options), as its suggestion says."""
     schema = one_of(lesson, bool(draft.options), 1)
-    fields = draft.fields() | {"suggestion": draft.suggestion}
+    fields = draft.edited_fields() | {"suggestion": draft.suggestion}
     answer = await lesson.ask("edit", "edit_instruction", schema=schema, **fields)
     made = structured(answer, schema)
     if isinstance(made, Item):
         return draft.item(made)
-    changed = draft_of(made, answer, draft, constraints.wording(draft.constraint))
+    found = draft_of(made, answer, draft, constraints.wording(draft.constraint))
+    changed: Draft | Item = lesson.skill.step("refined", _as_it_is)(lesson, found)
+    if isinstance(changed, Item):
+        return changed
     if (changed.instruction, changed.options) == (draft.instruction, draft.options):
         return changed.item(reject("unchanged", answer))
     wrong = wrong_with(changed, lesson.skill, lesson.skill.refiners[draft.goal or ""].ask)
     return changed if wrong is None else changed.item(reject(wrong.reason, answer, detail=wrong.detail))
+
+
+def _as_it_is(lesson: Lesson, draft: Draft) -> Draft:
+    return draft
 
 
 def sentences_of(text: str) -> list[str]:
