@@ -3,6 +3,7 @@
 ``kinds(table, column="text")`` gives "text" or "code". Each line is judged by itself (``filters/lines.py``): code when
 it is a whole statement, prose when it has four words in a row, and neither where it is a comment, inside a docstring or
 between Markdown's fences. A text is code where its lines of code are more than those of prose and the marks of a page.
+JSON that describes APIs is code however it is cut into lines and whatever its descriptions say.
 
 Measured: of 2,600 real seeds 11 are wrong, none of them one of the 500 code files, 10 of them design documents that are
 sample code and little else. Of 9,242 texts with these among them (code in 16 languages, Markdown on programming, school
@@ -28,6 +29,8 @@ from pipelines.rows import beside
 _HEAD = 8000
 #: What a fence, or another mark that only a written page has, weighs in lines of code.
 _FRAME = 10
+#: What JSON that describes an API, or a list of them, begins with, and keys that it has.
+_APIS = (r"\A\s*(?:\[\s*)?\{\s*\"", r"\"name\"\s*:\s*\"", r"\"(?:parameters|returns)\"\s*:")
 
 
 def kinds(table: pa.Table, *, column: str) -> pa.StringArray:
@@ -38,7 +41,8 @@ def kinds(table: pa.Table, *, column: str) -> pa.StringArray:
     Raises:
         UserError: the table has no such column, or it does not hold text.
     """
-    return _kinds(table, Cut(_heads(table, column)))
+    heads = _heads(table, column)
+    return _kinds(table, heads, Cut(heads))
 
 
 def with_kind(table: pa.Table, *, column: str) -> pa.Table:
@@ -52,7 +56,7 @@ def with_kind(table: pa.Table, *, column: str) -> pa.Table:
         UserError: the table has no column ``column``, or it does not hold text.
     """
     heads = _heads(table, column)
-    kind = _kinds(table, Cut(heads))
+    kind = _kinds(table, heads, Cut(heads))
     code = pc.equal(kind, "code")
     guessed = pc.replace_with_mask(pa.nulls(len(kind), pa.string()), code, languages(Cut(heads.filter(code))))
     said = [values for values in (_own(table, "language"), _own(table, "lang")) if values is not None]
@@ -76,10 +80,17 @@ def _own(table: pa.Table, name: str) -> pa.Array | None:
     return values.cast(pa.string()) if pa.types.is_string(kind) or pa.types.is_large_string(kind) else None
 
 
-def _kinds(table: pa.Table, cut: Cut) -> pa.StringArray:
-    judged = pc.if_else(pa.array(_is_code(cut)), "code", "text")
+def _kinds(table: pa.Table, heads: pa.Array, cut: Cut) -> pa.StringArray:
+    judged = pc.if_else(pa.array(_is_code(cut) | _describes_apis(heads)), "code", "text")
     said = _own(table, "kind")
     return judged if said is None else pc.if_else(pc.is_in(said, pa.array(["text", "code"])), said, judged)
+
+
+def _describes_apis(heads: pa.Array) -> Marks:
+    """Whether each text is JSON with the keys of an API's description."""
+    texts = pc.fill_null(heads, "")
+    marks = [pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False) for pattern in _APIS]
+    return np.asarray(np.logical_and.reduce(marks), np.bool_)
 
 
 def _is_code(cut: Cut) -> Marks:

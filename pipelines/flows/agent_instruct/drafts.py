@@ -44,6 +44,7 @@ class Draft:
         round: of refinement; 0 for a first one.
         goal: of its refinement, and the ``suggestion`` that was followed.
         answers: those that it rests on.
+        maker: what who makes and who edits it sees instead of ``content``, where the two differ.
         extra: what a skill of its own keeps of it.
     """
 
@@ -58,11 +59,16 @@ class Draft:
     goal: str | None = None
     suggestion: str | None = None
     answers: tuple[Answer, ...] = ()
+    maker: str | None = None
     extra: Any = None
 
     def fields(self) -> dict[str, Any]:
         """What a prompt on it shows."""
         return {"content": self.content.text, "instruction": self.instruction, "options": self.options}
+
+    def edited_fields(self) -> dict[str, Any]:
+        """What a prompt that changes it shows."""
+        return self.fields() | ({} if self.maker is None else {"content": self.maker})
 
     def columns(self) -> dict[str, Any]:
         """Its values, by the columns that items have."""

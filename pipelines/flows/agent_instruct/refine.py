@@ -53,7 +53,9 @@ async def _to(lesson: Lesson, goal: Agent, draft: Draft, place: int, number: int
     schema = an_object(suggestions={"type": "array", "items": suggestion, "minItems": 1, "maxItems": count})
     bare = replace(draft, parent=place, round=number, goal=goal.name, expected=None)
     try:
-        answer = await lesson.ask("suggest", "suggest", schema=schema, ask=goal.ask, count=count, **draft.fields())
+        answer = await lesson.ask(
+            "suggest", "suggest", schema=schema, ask=goal.ask, count=count, **draft.edited_fields()
+        )
     except PromptTooLong as error:
         return [], [bare.item(reject(error.kind, detail=str(error)))]
     made = structured(answer, schema)
@@ -100,16 +102,23 @@ async def _edit_instruction(lesson: Lesson, draft: Draft) -> Draft | Item:
     """The draft with another instruction (and options), as its suggestion says."""
     schema = one_of(lesson, bool(draft.options), 1)
     wording = constraints.wording(draft.constraint)
-    fields = draft.fields() | {"suggestion": draft.suggestion, "constraint": wording}
+    fields = draft.edited_fields() | {"suggestion": draft.suggestion, "constraint": wording}
     answer = await lesson.ask("edit", "edit_instruction", schema=schema, **fields)
     made = structured(answer, schema)
     if isinstance(made, Item):
         return draft.item(made)
-    changed = draft_of(made, answer, draft, wording)
+    found = draft_of(made, answer, draft, wording)
+    changed: Draft | Item = lesson.skill.step("refined", _as_it_is)(lesson, found)
+    if isinstance(changed, Item):
+        return changed
     if (changed.instruction, changed.options) == (draft.instruction, draft.options):
         return changed.item(reject("unchanged", answer))
     wrong = cut(made, schema) or wrong_with(changed, lesson.skill, lesson.skill.refiners[draft.goal or ""].ask)
     return changed if wrong is None else changed.item(reject(wrong.reason, answer, detail=wrong.detail))
+
+
+def _as_it_is(lesson: Lesson, draft: Draft) -> Draft:
+    return draft
 
 
 def sentences_of(text: str) -> list[str]:

@@ -5,9 +5,8 @@ from collections import Counter
 
 import pytest
 
-from pipelines.flows.agent_instruct.shelf import Shelf
-from pipelines.flows.agent_instruct.tool_use import CASES
-from pipelines.flows.agent_instruct.tools import distinct, read_apis, speaks_of
+from pipelines.errors import PromptTooLong
+from pipelines.flows.agent_instruct.tool_cases import CASES
 
 
 def api(name, *parameters):
@@ -33,18 +32,39 @@ def saying(action, text):
     return {"action": action, "text": text, "calls": []}
 
 
+def too_long(prompt):
+    raise PromptTooLong(9000, 4000)
+
+
 @pytest.fixture
 def case(teach, skills):
     """One case of the two APIs with what the assistant says: the only item, and the model."""
 
-    def run(name, question, **script):
-        change = {"types": {name: skills["tool_use"]["types"][name]}}
-        script = {"request": {"request": "I would like to know it."}, "tool_result": {"result": "4 m"}, **script}
-        items, llm = teach("tool_use", text=APIS, change=change, scale={"rounds": 0}, question=question, **script)
+    def run(name, question, *, apis=APIS, **script):
+        items, llm = cases(teach, skills, name, question=question, text=apis, scale={"rounds": 0}, **script)
         [item] = items
         return item, llm
 
     return run
+
+
+@pytest.fixture
+def refined(teach, skills):
+    """One case whose request is refined once: the first item, the refined one, and the model."""
+
+    def run(name, question, edited, **script):
+        edit = {"edit_instruction": {"instruction": edited, "answer": "A few words."}}
+        items, llm = cases(teach, skills, name, question=question, text=APIS, **edit, **script)
+        [first, second] = items
+        return first, second, llm
+
+    return run
+
+
+def cases(teach, skills, name, **how):
+    change = {"types": {name: skills["tool_use"]["types"][name]}}
+    script = {"request": {"request": "I would like to know it."}, "tool_result": {"result": "4 m"}, **how}
+    return teach("tool_use", change=change, **script)
 
 
 def everything(prompt):
@@ -55,9 +75,11 @@ def everything(prompt):
 def test_a_seed_that_is_a_list_of_apis_is_taken_as_it_is(case):
     item, llm = case("t4_several_apis", everything)
     assert item.reason is None and "describe_apis" not in llm.asked
-    assert [turn["role"] for turn in json.loads(item.columns["messages"])] == [
-        "user", "assistant", "tool", "tool", "assistant",
-    ]  # fmt: skip
+    assert roles(item) == ["user", "assistant", "tool", "assistant"]
+
+
+def roles(item):
+    return [turn["role"] for turn in json.loads(item.columns["messages"])]
 
 
 def needed(item):
@@ -76,7 +98,7 @@ def test_what_is_unsaid_must_be_asked_for_by_its_name(case, name):
     turns = [json.dumps(calling("tide_table", "yarn_stock")), "Done."]
     item, _ = case(name, saying("ask", "Which harbour and which colour?"), turn=turns)
     assert item.reason is None
-    assert [turn["role"] for turn in json.loads(item.columns["messages"])][:4] == ["user", "assistant"] * 2
+    assert roles(item)[:4] == ["user", "assistant"] * 2
     assert case(name, everything)[0].reason == "did_not_ask"
     assert case(name, saying("ask", "Could you say more?"))[0].reason == "did_not_ask"
 
@@ -91,6 +113,30 @@ def test_an_ability_that_is_absent_must_be_named(case, name):
     assert case(name, everything)[0].reason == "did_not_decline"
 
 
+@pytest.mark.parametrize("said", ["Sorry, the tool is not there for that and you.", "I have no data to give you."])
+def test_words_that_any_sentence_has_name_no_ability(case, said):
+    chatty = [
+        {**one, "description": f"This is the tool that gives you data for a {one['name']}."} for one in (TIDES, STOCK)
+    ]
+    item, _ = case("t6_absent_api", saying("decline", said), apis=json.dumps(chatty))
+    assert item.reason == "did_not_decline"
+
+
+def test_what_is_there_may_be_called_where_the_rest_is_named(case):
+    def partly(prompt, said="I cannot look up a tide table or yarn stock."):
+        return {**everything(prompt), "text": said}
+
+    item, _ = case("t7_some_absent", partly)
+    assert item.reason is None and roles(item) == ["user", "assistant", "tool", "assistant"]
+    absent = json.loads(item.columns["expected"])["absent"]
+    assert len(absent) == 1 and item.columns["response"].count('"name"') == 1
+    assert case("t7_some_absent", lambda prompt: partly(prompt, "Here it is."))[0].reason == "did_not_decline"
+    nothing_called = {"action": "call", "text": "No tide table, no yarn stock.", "calls": []}
+    assert case("t7_some_absent", nothing_called)[0].reason == "did_not_call"
+    # Where nothing that is needed is there, there is nothing to call.
+    assert case("t6_absent_api", partly)[0].reason == "did_not_decline"
+
+
 @pytest.mark.parametrize(
     "more", [{"extra": "key"}, {"harbour": 3, "colour": 3}, {"harbour": "x" * 10_000, "colour": "x" * 10_000}]
 )
@@ -102,6 +148,107 @@ def test_a_call_that_its_api_does_not_take(case, more):
 def test_a_request_that_says_what_it_was_to_leave_out(case):
     item, _ = case("t3_missing_parameter", everything, request={"request": "The harbour is Kiel and the colour red."})
     assert item.reason == "says_what_is_missing"
+
+
+def test_a_word_that_has_the_name_in_it_says_nothing(case):
+    visit = {**api("visit", "id"), "description": "Notes a visit."}
+    turns = [json.dumps({**calling(), "calls": [{"name": "visit", "arguments": {"id": "7"}}]}), "Done."]
+    request = {"request": "What did I do on my last visit?"}
+    item, _ = case(
+        "t3_missing_parameter", saying("ask", "Which id?"), apis=json.dumps([visit]), request=request, turn=turns
+    )
+    assert item.reason is None
+
+
+def test_a_parameter_that_words_cannot_ask_for_is_not_left_unsaid(case):
+    fly = {**api("fly", "to"), "parameters": [{"name": "to", "type": "string", "required": True}]}
+    item, _ = case("t3_missing_parameter", everything, apis=json.dumps([fly]))
+    assert item.reason == "no_required_parameter"
+
+
+def test_a_request_that_its_schema_cut(case):
+    item, _ = case("t1_all_given", everything, request={"request": "x" * 400})  # 0.8 x 2.5 x 200 tokens
+    assert (item.reason, item.columns["instruction"]) == ("cut_by_schema", "x" * 400)
+    item, _ = case("t3_missing_parameter", saying("ask", "Which harbour or colour? ".ljust(250, "x")))
+    assert item.reason == "cut_by_schema"
+
+
+@pytest.mark.parametrize("name", ["t1_all_given", "t4_several_apis"])
+def test_a_refined_request_has_the_plan_of_the_first(refined, name):
+    first, second, _ = refined(name, calling("tide_table", "yarn_stock"), "Twice, please.")
+    assert (first.reason, second.reason) == (None, None)
+    assert second.columns["instruction"] == "Twice, please."
+    assert second.columns["expected"] == first.columns["expected"]
+
+
+def test_who_refines_sees_the_apis_that_are_needed_and_not_those_that_the_assistant_sees(refined):
+    said = saying("decline", "I have no tide table and no yarn stock.")
+    first, second, llm = refined("t6_absent_api", said, "Twice, please.")
+    assert (first.reason, second.reason) == (None, None)
+    for step in ("suggest", "edit_instruction"):
+        [prompt] = [prompt for prompt in llm.prompts if prompt.template == step]
+        assert [one["name"] for one in json.loads(prompt.fields["content"])] == needed(second)
+    assert second.columns["content"] == first.columns["content"] != prompt.fields["content"]
+
+
+@pytest.mark.parametrize(
+    ("name", "edited", "reason"),
+    [
+        ("t3_missing_parameter", "For the harbour of Kiel and the colour red.", "says_what_is_missing"),
+        ("t1_all_given", "x y".ljust(300, "z"), "cut_by_schema"),
+    ],
+)
+def test_a_refined_request_is_held_to_the_same_rules(refined, name, edited, reason):
+    _, second, _ = refined(name, saying("ask", "Which harbour or colour?"), edited, turn=["{}"])
+    assert second.reason == reason
+    assert json.loads(second.columns["expected"])["apis"]
+
+
+@pytest.mark.parametrize("step", ["question", "tool_result", "turn"])
+def test_a_dialogue_that_grows_too_long_costs_its_item_and_not_the_row(case, step):
+    script = {"question": calling("tide_table", "yarn_stock"), step: too_long}
+    item, _ = case("t4_several_apis", script.pop("question"), **script)
+    assert item.reason == "prompt_too_long" and "9000 tokens" in item.detail
+    assert roles(item) == ([] if step == "question" else ["user", "assistant"])  # what was sent
+
+
+@pytest.mark.parametrize("step", ["follow_up", "turn"])
+def test_a_question_that_there_is_no_room_to_answer(case, step):
+    item, _ = case("t3_missing_parameter", saying("ask", "Which harbour or colour?"), **{step: too_long})
+    assert item.reason == "prompt_too_long"
+
+
+def test_a_request_that_there_is_no_room_to_ask_for(case):
+    assert case("t1_all_given", everything, request=too_long)[0].reason == "prompt_too_long"
+
+
+def test_results_that_came_are_on_record_where_another_has_no_room(case):
+    results = iter([json.dumps({"result": "4 m"})])
+
+    def one_only(prompt):
+        return next(results, None) or too_long(prompt)
+
+    item, llm = case("t4_several_apis", everything, tool_result=one_only)
+    assert item.reason == "prompt_too_long" and llm.asked.count("tool_result") == 2
+    assert len(item.on) == 2  # the request and a result
+
+
+def test_results_are_on_record_as_they_were_sent(case):
+    item, llm = case("t4_several_apis", everything, tool_result={"result": "4\u00a0m"})
+    [sent] = [prompt.messages[-1] for prompt in llm.prompts if prompt.template == "turn"]
+    assert sent[0] == "user"
+    [told] = [turn["content"] for turn in json.loads(item.columns["messages"]) if turn["role"] == "tool"]
+    assert told == sent[1] and [json.loads(line)["result"] for line in told.splitlines()] == ["4\u00a0m"] * 2
+
+
+def test_a_result_that_its_schema_cut_ends_in_an_ellipsis(case):
+    item, _ = case(
+        "t4_several_apis", everything, tool_result={"result": "high water at noon " * 7 + "and low wate "[:17]}
+    )
+    assert item.reason is None
+    item, _ = case("t4_several_apis", everything, tool_result={"result": ("high water at noon " * 10)[:150]})
+    [told] = [turn["content"] for turn in json.loads(item.columns["messages"]) if turn["role"] == "tool"]
+    assert json.loads(told.splitlines()[0])["result"].endswith(" high water at…")
 
 
 def test_code_becomes_a_list_that_is_enlarged_in_both_ways(teach):
@@ -128,28 +275,31 @@ def test_code_becomes_a_list_that_is_enlarged_in_both_ways(teach):
     assert set(ways) == {"retrieval", "library_reconstruction"}
 
 
-def test_apis_are_read_only_where_they_are_whole():
-    assert read_apis(APIS) == [TIDES, STOCK]
-    assert read_apis(json.dumps(TIDES)) == [TIDES]
-    assert read_apis("def f(): pass") is None
-    assert read_apis('[{"name": "x"}]') is None
-    assert [one["name"] for one in distinct([api("A b"), api("a-b"), api("!")])] == ["a_b"]
+@pytest.mark.parametrize("tries", [1, 3])
+@pytest.mark.parametrize(("max_tokens", "names"), [(96, "ab"), (1024, "abcd")])
+def test_a_list_has_twice_as_many_apis_as_an_answer_has_room_for(teach, skills, max_tokens, names, tries):
+    left = iter("abcdef")
+
+    def described(prompt):
+        return {"apis": [api(next(left)) for _ in range(prompt.fields["count"])]}
+
+    scale = {"rounds": 0, "tries": tries, "max_tokens": max_tokens}
+    library = ["def a(b): ... # one", "def b(a): ... # two", "def other(): ..."]
+    script = {"describe_apis": described, "sibling_apis": described, "request": too_long}
+    [item], _ = cases(teach, skills, "t1_all_given", text="def a(b): # one two", scale=scale, library=library, **script)
+    assert [one["name"] for one in json.loads(item.columns["content"])] == list(names)
 
 
-@pytest.mark.parametrize(
-    ("text", "name", "speaks"),
-    [
-        ("When does it start?", "start_date", True),
-        ("Which dates?", "startDate", True),
-        ("Tell me more.", "start_date", False),
-        ("Which id?", "id", False),
-    ],
-)
-def test_whether_a_text_speaks_of_a_parameter(text, name, speaks):
-    assert speaks_of(text, name) is speaks
-
-
-def test_a_shelf_finds_what_shares_rare_words_and_nothing_twice():
-    shelf = Shelf(["def tideTable(harbour): pass", "def yarn(colour): pass", "def third(): pass"])
-    assert shelf.nearest("the harbour of the tide", []) == "def tideTable(harbour): pass"
-    assert shelf.nearest("the harbour of the tide", ["def tideTable(harbour): pass"]) is None
+def test_descriptions_that_their_schema_cut(teach):
+    longest = 30  # 0.12 / 2 x 2.5 x 200 tokens
+    cut = {**api("tides", "harbour"), "description": "gives the tides of a harbour and more"[:longest]}
+    nameless = {**api("x" * 40), "description": "no"}
+    script = {"describe_apis": {"apis": [cut, nameless]}, "sibling_apis": "no", "request": too_long}
+    items, _ = teach("tool_use", text="def f(): ...", scale={"rounds": 0}, **script)
+    assert {item.reason for item in items} <= {"prompt_too_long", "too_few_apis"}
+    [seen] = {one["description"] for item in items for one in json.loads(item.columns["content"])}
+    assert seen == "gives the tides of a harbour…"
+    items, _ = teach(
+        "tool_use", text="def f(): ...", scale={"rounds": 0}, **script | {"describe_apis": {"apis": [nameless]}}
+    )
+    assert [item.reason for item in items] == ["cut_by_schema"]
