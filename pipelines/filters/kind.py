@@ -38,7 +38,7 @@ def kinds(table: pa.Table, *, column: str) -> pa.StringArray:
     Raises:
         UserError: the table has no such column, or it does not hold text.
     """
-    return _kinds(table, Cut(_heads(table, column)))
+    return _kinds(table, _heads(table, column))
 
 
 def with_kind(table: pa.Table, *, column: str) -> pa.Table:
@@ -52,7 +52,7 @@ def with_kind(table: pa.Table, *, column: str) -> pa.Table:
         UserError: the table has no column ``column``, or it does not hold text.
     """
     heads = _heads(table, column)
-    kind = _kinds(table, Cut(heads))
+    kind = _kinds(table, heads)
     code = pc.equal(kind, "code")
     guessed = pc.replace_with_mask(pa.nulls(len(kind), pa.string()), code, languages(Cut(heads.filter(code))))
     said = [values for values in (_own(table, "language"), _own(table, "lang")) if values is not None]
@@ -76,10 +76,16 @@ def _own(table: pa.Table, name: str) -> pa.Array | None:
     return values.cast(pa.string()) if pa.types.is_string(kind) or pa.types.is_large_string(kind) else None
 
 
-def _kinds(table: pa.Table, cut: Cut) -> pa.StringArray:
-    judged = pc.if_else(pa.array(_is_code(cut)), "code", "text")
+def _kinds(table: pa.Table, heads: pa.Array) -> pa.StringArray:
     said = _own(table, "kind")
-    return judged if said is None else pc.if_else(pc.is_in(said, pa.array(["text", "code"])), said, judged)
+    if said is None:
+        return _judged(heads)
+    unsaid = pc.invert(pc.is_in(said, pa.array(["text", "code"])))
+    return pc.replace_with_mask(said, unsaid, _judged(heads.filter(unsaid)))
+
+
+def _judged(heads: pa.Array) -> pa.StringArray:
+    return pc.if_else(pa.array(_is_code(Cut(heads))), "code", "text")
 
 
 def _is_code(cut: Cut) -> Marks:
