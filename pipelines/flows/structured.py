@@ -17,7 +17,7 @@ def structured(answer: Answer, schema: Schema) -> Any:
     """The value of an answer that was to obey ``schema``; a rejected item where it does not.
 
     An engine in this process is held to the schema; a server may not heed it. Reasons: ``cut_by_max_tokens``,
-    ``unparsable``, ``off_schema``.
+    ``unparsable``, ``off_schema``. A whole number is an int where the schema says integer, however it is written.
     """
     try:
         value = json.loads(answer.text, strict=False)
@@ -26,7 +26,17 @@ def structured(answer: Answer, schema: Schema) -> Any:
     wrong = next(Draft202012Validator(schema).iter_errors(value), None)
     if wrong is not None:
         return reject("off_schema", answer, detail=f"{wrong.json_path}: {wrong.message}"[:500])
-    return value
+    return _whole(value, schema)
+
+
+def _whole(value: Any, schema: Schema) -> Any:
+    """The value with an int wherever the schema says integer: 7.0 is one in JSON."""
+    if isinstance(value, float) and schema.get("type") == "integer":
+        return int(value)
+    if isinstance(value, dict):
+        inner = schema.get("properties", {})
+        return {key: _whole(one, inner.get(key, {})) for key, one in value.items()}
+    return [_whole(one, schema.get("items", {})) for one in value] if isinstance(value, list) else value
 
 
 def an_object(**properties: Schema) -> dict[str, Any]:
