@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.errors import UserError
 from pipelines.filters.language import languages
 from pipelines.filters.lines import Cut, Marks, sorted_lines
 from pipelines.filters.text import strings
@@ -49,13 +50,19 @@ def with_kind(table: pa.Table, *, column: str) -> pa.Table:
     a ``language`` that is no string.
 
     Raises:
-        UserError: the table has no column ``column``, or it does not hold text.
+        UserError: the table has no column ``column``, it does not hold text, or it has one of those two names.
     """
+    if column in ("kind", "language"):
+        raise UserError(
+            f"text_column={column}: every row gets a column of that name, which says what kind of text it is; rename "
+            "yours"
+        )
     heads = _heads(table, column)
     kind = _kinds(table, heads)
     code = pc.equal(kind, "code")
     guessed = pc.replace_with_mask(pa.nulls(len(kind), pa.string()), code, languages(Cut(heads.filter(code))))
-    said = [values for values in (_own(table, "language"), _own(table, "lang")) if values is not None]
+    names = [name for name in ("language", "lang") if name != column]
+    said = [values for values in (_own(table, name) for name in names) if values is not None]
     if _own(table, "language") is not None:
         table = table.drop_columns(["language"])
     names = [beside(("kind", "language"), name, table.column_names) for name in table.column_names]
