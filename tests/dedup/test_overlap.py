@@ -30,7 +30,9 @@ def contaminated(path: Path, texts: list[str | None], ngram: int = 8, **how: Any
 @pytest.fixture
 def exam(tmp_path: Path) -> Path:
     path = tmp_path / "exam.jsonl"
-    path.write_text(f'{{"question": "{QUESTION}", "answer": "Yes"}}\n{{"question": "Who wrote Emma?", "answer": "No"}}\n')
+    path.write_text(
+        f'{{"question": "{QUESTION}", "answer": "Yes"}}\n{{"question": "Who wrote Emma?", "answer": "No"}}\n'
+    )
     return path
 
 
@@ -117,9 +119,7 @@ def test_a_set_that_has_changed_is_named(exam: Path) -> None:
     digest = digest_of(find(str(exam)))
     exam.write_text('{"question": "What else is there?"}\n')
     with pytest.raises(UserError, match=r"exam\.jsonl: is not as it was .* redo=changed"):
-        found_in(
-            pa.table({"text": ["a"]}), columns=["text"], against=[{"path": str(exam), "digest": digest}], ngram=8
-        )
+        found_in(pa.table({"text": ["a"]}), columns=["text"], against=[{"path": str(exam), "digest": digest}], ngram=8)
 
 
 @pytest.mark.skipif(not (DATA / "gsm8k_test.parquet").exists(), reason="real data is absent: set NIGHTMILL_TEST_DATA")
