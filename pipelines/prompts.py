@@ -21,12 +21,18 @@ from pipelines.rows import digest
 #: One turn of a conversation: ("system" | "user" | "assistant", text).
 Message = tuple[str, str]
 
+#: Stands for what was cut out of the middle of a field.
+_GAP = "\n[...]\n"
+
 _JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False, autoescape=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A prompt ready to be sent: its turns, where it came from, and which field may be cut if it is too long."""
+    """A prompt ready to be sent: its turns, where it came from, and which field may be cut if it is too long.
+
+    ``trim`` names the field; ``trim_from`` says where it is cut: at its ``end``, or in its ``middle``.
+    """
 
     messages: tuple[Message, ...]
     prompt_id: str
@@ -36,13 +42,23 @@ class Rendered:
     source: PromptSet | None = None
     template: str = ""
     history: tuple[Message, ...] = ()
+    trim_from: str = "end"
 
     def shortened(self, keep_chars: int) -> Rendered:
-        """The same prompt with the field ``trim`` cut to its first ``keep_chars`` characters."""
+        """The same prompt with the field ``trim`` cut to its first ``keep_chars`` characters.
+
+        Where it is cut in its middle: to its first third and last two thirds of these, with a mark between them.
+        """
         if self.trim is None or self.source is None:
             raise ValueError(f"prompt {self.prompt_id} names no field that may be trimmed")
-        cut = {**self.fields, self.trim: str(self.fields[self.trim])[:keep_chars]}
-        return self.source.render(self.template, trim=self.trim, history=self.history, **cut)
+        text = str(self.fields[self.trim])
+        if self.trim_from == "middle" and keep_chars < len(text):
+            head = keep_chars // 3
+            text = f"{text[:head]}{_GAP}{text[len(text) - (keep_chars - head) :]}"
+        else:
+            text = text[:keep_chars]
+        cut = {**self.fields, self.trim: text}
+        return self.source.render(self.template, trim=self.trim, trim_from=self.trim_from, history=self.history, **cut)
 
 
 @dataclass(frozen=True)
@@ -62,7 +78,14 @@ class PromptSet:
         return id(self)
 
     def render(
-        self, template: str, /, *, trim: str | None = None, history: tuple[Message, ...] = (), **fields: Any
+        self,
+        template: str,
+        /,
+        *,
+        trim: str | None = None,
+        trim_from: str = "end",
+        history: tuple[Message, ...] = (),
+        **fields: Any,
     ) -> Rendered:
         """Render ``template`` with ``fields`` as the next user turn after ``history``.
 
@@ -81,6 +104,7 @@ class PromptSet:
             prompt_id=f"{self.name}/{template}",
             prompt_hash=self.hash_of(template),
             trim=trim,
+            trim_from=trim_from,
             fields=fields,
             source=self,
             template=template,

@@ -85,7 +85,7 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
             towards = None if rounds is None else Towards(config, manifest.fingerprint, rounds, deadline)
             stages = stages_of(config, manifest.fingerprint, rounds)
             once = stages_of(config, manifest.fingerprint)
-            refuse_unready(once, manifest.rows)
+            refuse_unready(once, manifest)
             settle_recipe(place, config, stages, lease, rounds or (), towards.deadline if towards else None)
             night = Night(config, place, hands, lease, progress, interrupt)
             with indexes_held(once):

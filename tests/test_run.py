@@ -511,3 +511,14 @@ def test_a_damaged_vector_is_named(finished, tmp_path):
     content = part.read_bytes()
     part.write_bytes(content[:500] + bytes([content[500] ^ 4]) + content[501:])
     assert any("vectors/part-00000.parquet" in defect for defect in verify(str(output))["defects"])
+
+
+def test_a_skill_whose_kind_the_input_lacks_rejects_no_more_seeds_than_the_limit(tmp_path):
+    texts = [f"The bees of the {i}. hive fly to the lime trees by the bridge." for i in range(1000)]
+    pq.write_table(pa.table({"text": texts}), tmp_path / "prose.parquet")
+    how = ("recipe=agent_instruct", "recipe.skill=coding", "limit=2", "text_column=text", "engine=simulated")
+    summary = run(compose([*how, f"input={tmp_path}/prose.parquet", f"output={tmp_path}/run"]))
+    assert (summary["rows_in"], summary["rows_accepted"]) == (2, 0)
+    assert summary["stages"]["assigned"]["items_rejected"] == {"needs_code": 2}
+    proof = verify(str(tmp_path / "run"))
+    assert (proof["ok"], proof["complete"], proof["defects"]) == (True, True, [])

@@ -56,7 +56,7 @@ def find(
     clusters: str = "chains",
     keep: str = "first",
     score_column: str | None = None,
-    within: str | None = None,
+    within: str | Sequence[str] | None = None,
     against: str | None = None,
     memory_gib: float | None = None,
     workers: Workers | None = None,
@@ -85,7 +85,7 @@ def find(
             one only if a row that stays is alike.
         keep: which row of a cluster stays: ``first`` (lowest id), ``longest`` (text) or ``highest`` (score_column).
         score_column: a column of numbers, for ``highest``.
-        within: a column of text; only rows with the same value there are compared (nulls are one value).
+        within: a column of text, or several; only rows with the same values there are compared (nulls are one value).
         against: a standing index (``index.py``): rows like one that an earlier run kept go, too.
         memory_gib: what deciding may take on a node; None takes half of what is free. More is spilled to files.
         workers: who does the work where memory does not hold it; None takes this process's CPUs.

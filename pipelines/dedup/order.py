@@ -80,7 +80,7 @@ def keeper_order(ids: pa.Array, rule: str, scores: NDArray[np.float64] | None = 
     return by_id[np.argsort(-np.nan_to_num(scores[by_id], nan=-np.inf, posinf=np.inf, neginf=-np.inf), kind="stable")]
 
 
-def columns_read(text_column: str, keep: str, score_column: str | None, within: str | None = None) -> list[str]:
+def columns_read(text_column: str, keep: str, score_column: str | None, *within: str) -> list[str]:
     """The columns that a dedup needs of its input, each once.
 
     Raises:
@@ -90,7 +90,7 @@ def columns_read(text_column: str, keep: str, score_column: str | None, within: 
         raise UserError(f"dedup.keep={keep}: must be one of {', '.join(KEEP)}")
     if keep == "highest" and score_column is None:
         raise UserError("dedup.keep=highest: name the column of numbers that decides, dedup.score_column=...")
-    asked = (text_column, score_column if keep == "highest" else None, within)
+    asked = (text_column, score_column if keep == "highest" else None, *within)
     return list(dict.fromkeys(["id", *(name for name in asked if name is not None)]))
 
 

@@ -95,7 +95,7 @@ def _given(call: ast.Call, body: ast.AST) -> set[str] | None:
         if len(written) != 1 or written[0] is None:
             return None
         names |= written[0]
-    return names - {"trim", "history"}
+    return names - {"trim", "trim_from", "history"}
 
 
 def _assigns(node: ast.AST, name: ast.expr) -> TypeGuard[ast.Assign]:

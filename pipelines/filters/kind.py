@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.errors import UserError
 from pipelines.filters.language import languages
 from pipelines.filters.lines import Cut, Marks, sorted_lines
 from pipelines.filters.text import strings
@@ -41,8 +42,7 @@ def kinds(table: pa.Table, *, column: str) -> pa.StringArray:
     Raises:
         UserError: the table has no such column, or it does not hold text.
     """
-    heads = _heads(table, column)
-    return _kinds(table, heads, Cut(heads))
+    return _kinds(table, _heads(table, column))
 
 
 def with_kind(table: pa.Table, *, column: str) -> pa.Table:
@@ -53,13 +53,19 @@ def with_kind(table: pa.Table, *, column: str) -> pa.Table:
     a ``language`` that is no string.
 
     Raises:
-        UserError: the table has no column ``column``, or it does not hold text.
+        UserError: the table has no column ``column``, it does not hold text, or it has one of those two names.
     """
+    if column in ("kind", "language"):
+        raise UserError(
+            f"text_column={column}: every row gets a column of that name, which says what kind of text it is; rename "
+            "yours"
+        )
     heads = _heads(table, column)
-    kind = _kinds(table, heads, Cut(heads))
+    kind = _kinds(table, heads)
     code = pc.equal(kind, "code")
     guessed = pc.replace_with_mask(pa.nulls(len(kind), pa.string()), code, languages(Cut(heads.filter(code))))
-    said = [values for values in (_own(table, "language"), _own(table, "lang")) if values is not None]
+    names = [name for name in ("language", "lang") if name != column]
+    said = [values for values in (_own(table, name) for name in names) if values is not None]
     if _own(table, "language") is not None:
         table = table.drop_columns(["language"])
     names = [beside(("kind", "language"), name, table.column_names) for name in table.column_names]
@@ -80,10 +86,16 @@ def _own(table: pa.Table, name: str) -> pa.Array | None:
     return values.cast(pa.string()) if pa.types.is_string(kind) or pa.types.is_large_string(kind) else None
 
 
-def _kinds(table: pa.Table, heads: pa.Array, cut: Cut) -> pa.StringArray:
-    judged = pc.if_else(pa.array(_is_code(cut) | _describes_apis(heads)), "code", "text")
+def _kinds(table: pa.Table, heads: pa.Array) -> pa.StringArray:
     said = _own(table, "kind")
-    return judged if said is None else pc.if_else(pc.is_in(said, pa.array(["text", "code"])), said, judged)
+    if said is None:
+        return _judged(heads)
+    unsaid = pc.invert(pc.is_in(said, pa.array(["text", "code"])))
+    return pc.replace_with_mask(said, unsaid, _judged(heads.filter(unsaid)))
+
+
+def _judged(heads: pa.Array) -> pa.StringArray:
+    return pc.if_else(pa.array(_is_code(Cut(heads)) | _describes_apis(heads)), "code", "text")
 
 
 def _describes_apis(heads: pa.Array) -> Marks:

@@ -17,9 +17,9 @@ Schema = Mapping[str, Any]
 def structured(answer: Answer, schema: Schema) -> Any:
     """The value of an answer that was to obey ``schema``; a rejected item where it does not.
 
-    An engine in this process is held to the schema; a server may not heed it. Lone surrogates become question marks.
-    Reasons: ``cut_by_max_tokens``, ``unparsable`` (also: a key that stands twice, NaN and what is no finite number,
-    deep nesting), ``off_schema``.
+    An engine in this process is held to the schema; a server may not heed it. A whole number is an int where the schema
+    says integer, however it is written; lone surrogates become question marks. Reasons: ``cut_by_max_tokens``,
+    ``unparsable`` (also: a key that stands twice, NaN and what is no finite number, deep nesting), ``off_schema``.
     """
     try:
         value = _clean(_READER.decode(answer.text.strip()))
@@ -29,7 +29,17 @@ def structured(answer: Answer, schema: Schema) -> Any:
         return reject("cut_by_max_tokens" if answer.cut else "unparsable", answer, detail=detail)
     if wrong is not None:
         return reject("off_schema", answer, detail=f"{wrong.json_path}: {wrong.message}"[:500])
-    return value
+    return _whole(value, schema)
+
+
+def _whole(value: Any, schema: Schema) -> Any:
+    """The value with an int wherever the schema says integer: 7.0 is one in JSON."""
+    if isinstance(value, float) and schema.get("type") == "integer":
+        return int(value)
+    if isinstance(value, dict):
+        inner = schema.get("properties", {})
+        return {key: _whole(one, inner.get(key, {})) for key, one in value.items()}
+    return [_whole(one, schema.get("items", {})) for one in value] if isinstance(value, list) else value
 
 
 def filled(value: Any, schema: Schema) -> str | None:

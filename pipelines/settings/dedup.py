@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
-from pipelines.settings.keys import ABOVE_ZERO, SHARE_ABOVE_ZERO, SHARE_BELOW_ONE, at_least, key
+from pipelines.settings.keys import ABOVE_ZERO, SHARE_ABOVE_ZERO, SHARE_BELOW_ONE, Rule, at_least, key
 
 
 class Unit(StrEnum):
@@ -76,6 +78,11 @@ class Keep(StrEnum):
     highest = "highest"
 
 
+def _names_columns(given: Any) -> bool:
+    names = [given] if isinstance(given, str) else list(given) if isinstance(given, Sequence) else []
+    return bool(names) and all(isinstance(name, str) and name for name in names)
+
+
 @dataclass
 class Minhash:
     """MinHash near-duplicate removal (data)."""
@@ -100,8 +107,10 @@ class Minhash:
     clusters: Clusters = key(
         "chains: what is connected is one cluster; star: a row goes only if a row that stays is alike", Clusters.chains
     )
-    within: str | None = key(
-        "column of text; only rows with the same value there are compared; null compares all", None
+    within: Any = key(
+        "column of text, or [several,of,them]; only rows with the same values there are compared; null compares all",
+        None,
+        Rule("a column's name, or a list of them", _names_columns),
     )
 
 

@@ -16,12 +16,14 @@ from pipelines.dedup.workers import Workers
 from pipelines.errors import RunStopped
 from pipelines.rows import canonical
 from pipelines.stages.before import Kept, encoded_in, index_has_grown, vectors_in
+from pipelines.stages.columns import refuse_absent
 from pipelines.stages.stage import Stage
 from pipelines.store.commit import read_side
 from pipelines.store.dataset import Dataset, Plan, Shard, committed, slice_parts, taken
 from pipelines.store.decisions import VECTORS, decided_already, write_decisions
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import Entry, read_entry
+from pipelines.store.manifest import Manifest
 
 #: The part of a stage's input that rows of its own settings lie in.
 NO_PART = -1
@@ -31,11 +33,12 @@ SPILL = "spill"
 ENCODED_ROWS = 4096
 
 
-def refuse_unready(stages: Sequence[Stage], rows: int) -> None:
-    """UserError for what a dedup stage lacks here, before anything is generated for it; ``rows`` are the input's."""
+def refuse_unready(stages: Sequence[Stage], manifest: Manifest) -> None:
+    """UserError for what a dedup stage lacks here, or in its rows, before anything is generated for it."""
+    refuse_absent(stages, manifest)
     for stage in stages:
         if stage.kind == "dedup" and (refuse := beside(stage.node["dedup"], "refuse")) is not None:
-            refuse(rows)
+            refuse(manifest.rows)
 
 
 def settle_plan(

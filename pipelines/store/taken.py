@@ -20,9 +20,10 @@ from pipelines.store.manifest import Manifest
 def taken(manifest: Manifest) -> Iterator[Chunk]:
     """The manifest's rows in order, up to ``manifest.rows`` of them.
 
-    With ``limit_by`` (``{label: a function of a table, of: [labels]}``), ``limit`` counts the rows of each of these
-    labels: one that comes when its label has as many is passed over (``Chunk.stays``), as rows behind a plain limit
-    are; rows of other labels, and rows without a text, are taken as they come; the end is where all have as many.
+    With ``limit_by`` (``{label: a function of a table, of: [labels]}``), ``limit`` counts the rows of each label, and
+    those without a text or without a label as one more: a row that comes when its label has as many is passed over
+    (``Chunk.stays``), as rows behind a plain limit are. The end is where all of the labels in ``of`` have as many;
+    where one of them never comes, all rows are looked at, once: a manifest that knows how many are taken stops there.
 
     Raises:
         UserError: a file has not the rows that it was frozen with.
@@ -49,17 +50,17 @@ def taken(manifest: Manifest) -> Iterator[Chunk]:
 
 
 class _Labelled:
-    """How many rows of each label were taken."""
+    """How many rows of each label were taken; None is the label of rows that have none."""
 
     def __init__(self, manifest: Manifest, by: Mapping[str, Any]) -> None:
         assert manifest.limit is not None  # without one nothing is counted
         self._limit, self._of, self._label = manifest.limit, tuple(by["of"]), bind(by["label"])
         self._text = manifest.text_column
-        self._taken = Counter[str]()
+        self._taken = Counter[str | None]()
 
     @property
     def full(self) -> bool:
-        """Whether every label has as many as it may."""
+        """Whether every label that ``of`` names has as many as it may."""
         return all(self._taken[label] >= self._limit for label in self._of)
 
     def judged(self, chunk: Chunk) -> Chunk:
@@ -67,15 +68,16 @@ class _Labelled:
         table = chunk.table
         texts = table[self._text].combine_chunks()
         labels = pc.if_else(pc.not_equal(pc.utf8_trim_whitespace(texts), ""), self._label(table), None)
-        stays = np.ones(table.num_rows, np.bool_)
+        labels = labels.dictionary_encode(null_encoding="encode")
+        numbers = labels.indices.to_numpy()
+        stays = np.zeros(table.num_rows, np.bool_)
         last = -1
-        for label in self._of:
-            places = np.flatnonzero(pc.fill_null(pc.equal(labels, label), False).to_numpy(zero_copy_only=False))
-            free = self._limit - self._taken[label]
-            stays[places[free:]] = False
-            self._taken[label] += min(free, len(places))
-            if 0 < free <= len(places):
-                last = max(last, int(places[free - 1]))
+        for number, label in enumerate(labels.dictionary.to_pylist()):
+            places = np.flatnonzero(numbers == number)[: self._limit - self._taken[label]]
+            stays[places] = True
+            self._taken[label] += len(places)
+            if label in self._of and len(places) and self._taken[label] == self._limit:
+                last = max(last, int(places[-1]))
         if self.full:
             stays[last + 1 :] = False
         return replace(chunk, stays=stays)

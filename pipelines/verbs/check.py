@@ -14,7 +14,10 @@ from pipelines.directory import AIMS, aims, refuse_others
 from pipelines.engine.resources import GIB
 from pipelines.engine.weights import cache_dir
 from pipelines.errors import UserError
+from pipelines.recipe import stages_of
+from pipelines.stages.columns import refuse_absent
 from pipelines.store.files import REMOTE, Folder, folder
+from pipelines.store.manifest import Manifest
 from pipelines.summary import counted
 from pipelines.towards import refuse_target
 from pipelines.verbs.sample import manifest_of
@@ -53,6 +56,17 @@ def _input(config: Mapping[str, Any]) -> Iterator[Check]:
         where = f"{counted(manifest.rows, 'row')} in {counted(len(manifest.files), 'file')} of {manifest.format}"
         seen = f"{where}, texts in column {manifest.text_column}"
         yield Check("input", True, seen)
+        if config["recipe"] is not None:
+            yield _columns(config, manifest)
+
+
+def _columns(config: Mapping[str, Any], manifest: Manifest) -> Check:
+    """Whether the rows of the recipe's stages will have the columns that they are compared by."""
+    try:
+        refuse_absent(stages_of(config, manifest.fingerprint), manifest)
+    except UserError as error:
+        return Check("columns", False, f"{config['recipe']['name']}, text_column={manifest.text_column}", str(error))
+    return Check("columns", True, "there will be all that rows are compared by")
 
 
 def _target(config: Mapping[str, Any]) -> Iterator[Check]:

@@ -19,6 +19,7 @@ from pipelines.bound import bind
 from pipelines.directory import aims
 from pipelines.recipe import stages_of
 from pipelines.rows import canonical
+from pipelines.stages.columns import refuse_absent
 from pipelines.stages.stage import Stage
 from pipelines.store.files import folder
 from pipelines.store.ledger import totals
@@ -54,6 +55,7 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     manifest = manifest_of(config)
     stages = stages_of(config, manifest.fingerprint)
+    refuse_absent(stages, manifest)
     notes: list[str] = []
     now = _committed(config, stages, notes)
     trials = _trials(config, manifest, stages)

@@ -163,7 +163,13 @@ def _some(seeds: pa.Table, manifest: Manifest) -> pa.Table:
 
 
 def _files_within(manifest: Manifest) -> Iterator[Manifest]:
-    """A manifest for each file of which rows are read, ``limit`` applied."""
+    """A manifest for each file of which rows are read, ``limit`` applied.
+
+    Where the limit counts by labels, one for all files: which rows of a file are taken hangs on those before it.
+    """
+    if manifest.limit_by is not None:
+        yield manifest
+        return
     left = manifest.rows
     for file in manifest.files:
         rows = left if file.rows is None else min(file.rows, left)

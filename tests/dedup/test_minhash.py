@@ -437,6 +437,20 @@ def test_rows_are_compared_within_their_group_as_if_it_stood_alone(rows, seed, c
     assert found.removed.sort_by("id").equals(pa.concat_tables(each).sort_by("id").cast(found.removed.schema))
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_group_may_be_of_several_columns(rows, in_memory) -> None:
+    source = rows(["what is true"] * 6)
+    skill, passage = ["a", "a", "b", "b", "a", "a"], ["p", None, None, "p", None, "b"]
+    source.table = source.table.append_column("skill", pa.array(skill)).append_column("passage", pa.array(passage))
+    workers = None if in_memory else Threads(1_000, 2)
+    found = minhash.find(source, text_column="text", within=["skill", "passage"], workers=workers)
+    assert removed(found) == {"000004": "000001"}
+    # "a" of one column and "b" of the other are not "b" and "a".
+    swapped = rows(["what is true"] * 2)
+    swapped.table = swapped.table.append_column("one", pa.array(["a", "b"])).append_column("two", pa.array(["b", "a"]))
+    assert removed(minhash.find(swapped, text_column="text", within=["one", "two"])) == {}
+
+
 def test_a_group_is_a_column_of_text(rows) -> None:
     source = rows(["one two", "two one"])
     with pytest.raises(UserError, match="column 'group' is to be read as text, but the rows have only"):

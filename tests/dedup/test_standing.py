@@ -113,6 +113,9 @@ def test_an_index_made_with_other_settings_is_refused(rows, tmp_path) -> None:
     minhash.remember(night(rows, ["a b c"], "monday"), run="monday", state="1", **grouped)
     with pytest.raises(UserError, match=r"other settings:\n  dedup.minhash.within: text -> None"):
         minhash.find(night(rows, ["a b c"], "tuesday"), **{**grouped, "within": None})
+    # One column in a list is that column.
+    found = minhash.find(night(rows, ["a b c"], "tuesday"), **{**grouped, "within": ["text"]})
+    assert found.stats["removed"] == 1
 
 
 def test_a_folder_of_other_things_is_no_index(rows, tmp_path) -> None:

@@ -200,6 +200,16 @@ def test_a_megabyte_is_trimmed_to_what_fits(chat: ChatTokenizer, text: str) -> N
     assert prompt.messages[-1][1].endswith("Name a profession.")
 
 
+def test_where_both_ends_matter_the_middle_is_left_out(chat: ChatTokenizer) -> None:
+    text = "First this. " + "A luthier planes spruce. " * 40_000 + "Last that."
+    rendered = PROMPTS.render("who", trim="text", trim_from="middle", text=text)
+    ids, prompt, trimmed = chat.fit(Request(rendered, Sampling(max_tokens=128), seed=1, overlong="trim"), 1024)
+    assert trimmed and 0.97 * (1024 - 128) < len(ids) <= 1024 - 128
+    head, tail = prompt.fields["text"].split("\n[...]\n")
+    assert text.startswith(head) and text.endswith(tail)
+    assert len(tail) == pytest.approx(2 * len(head), abs=2)
+
+
 @settings(deadline=None)
 @given(st.integers(60, 400), texts)
 def test_whatever_is_trimmed_fits(chat: ChatTokenizer, context: int, text: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.filters import kind as place
 from pipelines.filters.kind import kinds, with_kind
 
 DATA = Path(os.environ.get("NIGHTMILL_TEST_DATA", "../shared/data"))
@@ -98,6 +99,15 @@ def test_nothing_of_the_input_is_lost() -> None:
 
 def test_a_kind_that_is_no_string_says_nothing() -> None:
     assert found([CODE["c"]], kind=[1])[0] == ["code"]
+
+
+def test_a_row_whose_kind_is_said_costs_no_look_at_its_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = list[str]()
+    cut = place.Cut
+    monkeypatch.setattr(place, "Cut", lambda heads: looked_at.extend(heads.to_pylist()) or cut(heads))
+    said = pa.table({"text": [CODE["c"], CODE["go"], PROSE[0]], "kind": ["text", None, "code"]})
+    assert kinds(said, column="text").to_pylist() == ["text", "code", "code"]
+    assert looked_at == [CODE["go"]]
 
 
 def test_no_rows() -> None:

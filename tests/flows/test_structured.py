@@ -1,5 +1,7 @@
 """Answers by a schema: what a program can read of them, whoever wrote them."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipelines.flows.structured import a_text, an_object, filled, structured
@@ -48,3 +50,12 @@ def test_a_text_as_long_as_its_schema_lets_it_be_was_cut():
     assert filled({"asked": "Who is", "options": []}, schema) == ".asked"
     assert filled({"asked": "Who?", "options": ["a", "bcd"]}, schema) == ".options[1]"
     assert filled({"asked": "Who?", "more": "whatever it is"}, schema) is None
+
+
+def test_a_whole_number_is_an_int_where_the_schema_says_integer_however_it_is_written():
+    edit = an_object(sentence={"type": "integer"}, share={"type": "number"}, text=a_text(9))
+    schema = an_object(edits={"type": "array", "items": edit})
+    answer = Answer('{"edits": [{"sentence": 7.0, "share": 2.0, "text": "7.0"}]}', "stop", 1, 1)
+    [edit] = structured(answer, schema)["edits"]
+    assert [(type(one), one) for one in edit.values()] == [(int, 7), (float, 2.0), (str, "7.0")]
+    assert structured(replace(answer, text=answer.text.replace("7.0,", "7.5,")), schema).reason == "off_schema"

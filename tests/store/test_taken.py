@@ -41,16 +41,49 @@ def seeds(manifest: Manifest) -> list[tuple[str, str]]:
     return [(row["id"], row["text"]) for table in tables for row in table.to_pylist()]
 
 
+def taken(path: str, limit: int) -> list[str]:
+    return [text for _, text in seeds(freeze(path, text_column="text", limit=limit, limit_by=BY))]
+
+
 def test_the_first_of_each_label_and_the_others_between(tmp_path: Path) -> None:
     path = written(tmp_path, ["a1", "a2", "a3", "c1", None, "b1", "a4", "b2", "c2", "b3"])
     manifest = freeze(path, text_column="text", limit=2, limit_by=BY)
     assert manifest.rows == 6  # the row without a text is rejected by name later
-    assert [text for _, text in seeds(manifest)] == ["a1", "a2", "c1", "b1", "b2"]
+    assert taken(path, 2) == ["a1", "a2", "c1", "b1", "b2"]
 
 
-def test_a_label_that_never_comes_reads_to_the_end(tmp_path: Path) -> None:
-    path = written(tmp_path, ["a1", "a2", "a3", "c1"])
-    assert [text for _, text in seeds(freeze(path, text_column="text", limit=2, limit_by=BY))] == ["a1", "a2", "c1"]
+def test_of_a_label_that_is_not_wanted_no_more_are_taken(tmp_path: Path) -> None:
+    path = written(tmp_path, ["c1", "c2", "d1", "c3", "a1", "c4", "a2", "b1", "b2"])
+    assert taken(path, 2) == ["c1", "c2", "d1", "a1", "a2", "b1", "b2"]
+
+
+def test_a_label_that_never_comes_takes_no_more_of_the_others(tmp_path: Path) -> None:
+    path = written(tmp_path, ["a1", "a2", "a3", "c1", *(f"c{number}" for number in range(2, 1000))])
+    assert taken(path, 2) == ["a1", "a2", "c1", "c2"]
+
+
+def test_rows_without_a_text_are_taken_up_to_the_limit(tmp_path: Path) -> None:
+    path = written(tmp_path, ["", None, " ", "a1", None, "b1"])
+    manifest = freeze(path, text_column="text", limit=1, limit_by=BY)
+    assert manifest.rows == 3
+    assert [shard.rejected["reason"].to_pylist() for shard in seed_tables(manifest, rows_per_shard=9)] == [
+        ["empty_text"]
+    ]
+
+
+def test_a_run_reads_no_further_than_the_last_row_that_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pipelines.filters.kind as place
+
+    for number in range(3):
+        pq.write_table(pa.table({"text": ["c1", "c2"]}), tmp_path / f"{number}.parquet")
+    looked_at = list[int]()
+    monkeypatch.setattr(place, "first_letters", lambda table: looked_at.append(1) or first_letters(table))
+    manifest = freeze(tmp_path, text_column="text", limit=2, limit_by=BY)
+    assert len(looked_at) == 3  # "a" and "b" may be anywhere
+    assert len(seeds(manifest)) == 2
+    assert len(looked_at) == 4
 
 
 @given(
@@ -66,6 +99,7 @@ def test_ids_are_those_of_a_run_without_a_limit(
     counts = Counter(text[0] for _, text in every)
     found = Counter(text[0] for _, text in some)
     assert all(found[label] == min(limit, counts[label]) for label in "ab")
+    assert found["c"] <= min(limit, counts["c"])
 
 
 def test_equal_texts_of_other_labels_keep_their_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,6 +139,22 @@ def test_the_sample_comes_from_all_over_the_input(tmp_path, config):
     assert {text.split()[3] for text in seeds} >= {"0", "49"}
 
 
+def test_a_sample_under_a_limit_by_kinds_is_of_the_rows_that_are_taken(tmp_path):
+    """The code lies in a file behind more prose than is taken."""
+    (tmp_path / "many").mkdir()
+    pq.write_table(
+        pa.table({"text": [f"The owl sleeps all day, {n} times." for n in range(50)]}), tmp_path / "many/0.parquet"
+    )
+    pq.write_table(
+        pa.table({"text": [f"import os\n\nprint(os, {n})\n" for n in range(50)]}), tmp_path / "many/1.parquet"
+    )
+    how = ("recipe=agent_instruct", "limit=3", "text_column=text", f"input={tmp_path}/many", f"output={tmp_path}/run")
+    manifest = manifest_of(compose(how))
+    assert manifest.rows == 6
+    texts = spread_seeds(manifest, 64, [])["text"].to_pylist()
+    assert [text.startswith("import") for text in texts] == [False] * 3 + [True] * 3
+
+
 def test_what_is_committed_in_output_is_counted_and_other_runs_are_told(config, tmp_path):
     output = f"output={tmp_path}/run"
     settings = config(output)

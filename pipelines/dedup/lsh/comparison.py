@@ -22,6 +22,8 @@ VERIFY = ("exact", "estimate")
 CLUSTERS = ("chains", "star")
 #: Share of the pairs at the threshold that the default number of bands proposes, at least.
 RECALL = 0.999
+#: What the hash of a group is multiplied by before that of its next column goes in: their order counts.
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 def permutations(count: int, scheme: str = "affine32") -> tuple[NDArray[Any], NDArray[Any]]:
@@ -75,7 +77,7 @@ class Comparison:
     verify: str
     clusters: str
     keep: str
-    within: str | None = None
+    within: tuple[str, ...] = ()
 
     @staticmethod
     def asked(
@@ -90,13 +92,14 @@ class Comparison:
         verify: str = "exact",
         clusters: str = "chains",
         keep: str = "first",
-        within: str | None = None,
+        within: str | Sequence[str] | None = None,
     ) -> Comparison:
         """The comparison that settings ask for (see ``minhash.find``), with the number of bands settled."""
+        groups = (within,) if isinstance(within, str) else tuple(within or ())
         if bands is None:
             bands = recalling(threshold, num_permutations) if 0 < threshold <= 1 else 1
         shingling = Shingling(ngram, unit, tuple(normalise), hash)
-        return Comparison(shingling, threshold, num_permutations, bands, scheme, verify, clusters, keep, within)
+        return Comparison(shingling, threshold, num_permutations, bands, scheme, verify, clusters, keep, groups)
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
@@ -114,17 +117,20 @@ class Comparison:
             if value not in values:
                 raise UserError(f"dedup.{key}={value}: must be one of {', '.join(values)}")
 
-    def keyed(self) -> Callable[[pa.Array, pa.Array | None], tuple[ShingleSets, Keys]]:
-        """The function from texts, and their groups, to their sets and the keys of their bands, (bands, texts)."""
+    def keyed(self) -> Callable[[pa.Array, Sequence[pa.Array]], tuple[ShingleSets, Keys]]:
+        """The function from texts, and the columns of their groups, to their sets and keys of bands, (bands, texts)."""
         from pipelines.dedup.lsh.sets import apart
         from pipelines.kernels import text_hashes
 
         drawn = permutations(self.num_permutations, self.scheme)
 
-        def made(texts: pa.Array, groups: pa.Array | None) -> tuple[ShingleSets, Keys]:
+        def made(texts: pa.Array, groups: Sequence[pa.Array]) -> tuple[ShingleSets, Keys]:
             sets = self.shingling.sets(texts)
-            if groups is not None:
-                sets = sets._replace(hashes=apart(*sets, text_hashes(*bytes_of(groups))))
+            if groups:
+                first, *others = (text_hashes(*bytes_of(group)) for group in groups)
+                for other in others:
+                    first = first * _ODD ^ other
+                sets = sets._replace(hashes=apart(*sets, first))
             return sets, self._keys(sets, *drawn)
 
         return made
@@ -162,5 +168,5 @@ class Comparison:
             "dedup.minhash.scheme": self.scheme,
             "dedup.minhash.num_permutations": self.num_permutations,
             "dedup.minhash.bands": self.bands,
-            "dedup.minhash.within": self.within,
+            "dedup.minhash.within": self.within[0] if len(self.within) == 1 else list(self.within) or None,
         }

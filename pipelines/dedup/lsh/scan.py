@@ -121,7 +121,7 @@ def scan(
     keyed = comparison.keyed()
     under_way: list[Future[tuple[Keys, ShingleSets, Keys]]] = []
 
-    def done(ids: pa.Array, texts: pa.Array, groups: pa.Array | None) -> tuple[Keys, ShingleSets, Keys]:
+    def done(ids: pa.Array, texts: pa.Array, groups: list[pa.Array]) -> tuple[Keys, ShingleSets, Keys]:
         return text_hashes(*bytes_of(ids)), *keyed(texts, groups)
 
     def settle(most_under_way: int) -> None:
@@ -147,14 +147,14 @@ def scan(
 
 def _chunks(
     dataset: Source, text_column: str, score_column: str | None, comparison: Comparison
-) -> Iterator[tuple[pa.Array, pa.Array, pa.Array | None, NDArray[np.float64]]]:
-    """Ids, texts, groups (where rows are compared within some) and scores, CHUNK rows at a time."""
+) -> Iterator[tuple[pa.Array, pa.Array, list[pa.Array], NDArray[np.float64]]]:
+    """Ids, texts, columns of groups (where rows are compared within some) and scores, CHUNK rows at a time."""
     keep, within = comparison.keep, comparison.within
-    for table in dataset.batches(columns_read(text_column, keep, score_column, within)):
+    for table in dataset.batches(columns_read(text_column, keep, score_column, *within)):
         ids = strings(table, "id").cast(pa.string())
         texts = strings(table, text_column)
-        groups = strings(table, within) if within is not None else None
+        groups = [strings(table, name) for name in within]
         scores = scores_of(table, text_column, keep, score_column)
         for start in range(0, len(ids), CHUNK):
-            some = groups.slice(start, CHUNK) if groups is not None else None
+            some = [group.slice(start, CHUNK) for group in groups]
             yield ids.slice(start, CHUNK), texts.slice(start, CHUNK), some, scores[start : start + CHUNK]

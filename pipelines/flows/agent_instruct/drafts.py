@@ -79,6 +79,7 @@ class Draft:
             "content": self.content.text,
             "instruction": self.instruction,
             "options": list(self.options),
+            "question": "\n".join((self.instruction, *self.options)),
             "expected": self.expected,
             "constraint": None if self.constraint is None else json.dumps(dict(self.constraint)),
             "origin": "seed" if self.parent is None else "refined",

@@ -274,3 +274,18 @@ def test_skills_that_are_data_alone(teach, skill):
 )
 def test_sentences_are_the_text(text):
     assert "".join(sentences_of(text)) == text
+
+
+def test_a_question_is_the_instruction_with_its_options_and_without_the_text(teach):
+    items, _ = teach(change=ONLY_IDENTITY)
+    for item in items:
+        columns = item.columns
+        assert columns["question"] == "\n".join([columns["instruction"], *columns["options"]])
+    assert any(item.columns["options"] for item in items)
+
+
+def test_items_on_one_text_share_a_passage_and_those_that_stand_alone_have_none(teach):
+    shown, _ = teach(change=ONLY_IDENTITY, scale={"rounds": 0})
+    assert len({item.columns["passage"] for item in shown}) == 1
+    alone, _ = teach("fermi", scale={"rounds": 0})
+    assert {item.columns["passage"] for item in alone} == {None}
