@@ -36,6 +36,6 @@ def spaced(text: str) -> bool:
 
 
 def word_count(text: str) -> int:
-    """How many words one would count: what stands between spaces and has a letter or digit, and each unspaced letter."""
+    """How many words one would count: e-mail and 3.5 are one, and so is each letter of Chinese."""
     parts = (part for part in text.split() if any(map(str.isalnum, part)))
     return sum(len(_UNSPACED_LETTER.findall(part)) or 1 for part in parts)

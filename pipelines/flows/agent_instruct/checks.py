@@ -73,7 +73,7 @@ def wrong_with(draft: Draft, skill: Skill, ask: str) -> Wrong | None:
 
 
 def _pointing(instruction: str) -> str | None:
-    """The words by which an instruction points at a text that it neither gives nor asks for ("Write an article ...")."""
+    """The words by which an instruction points at a text that it neither gives nor asks for."""
     for found in _POINTS.finditer(instruction):
         before, noun = instruction[: found.start()], found["noun"]
         named = found["zh"] or found["ja"]

@@ -44,13 +44,13 @@ async def transform(lesson: Lesson) -> Content | Item:
 
 
 def _given_back(answer: Answer, seed: str) -> bool:
-    """Whether an answer is the seed, in whatever case, spaces and quotes; or its beginning, where one of them was cut."""
+    """Whether an answer is the seed, whatever its case and spaces; or its beginning, where one of them was cut."""
     said, was = (" ".join(text.strip(_QUOTES).casefold().split()) for text in (answer.text, seed))
     return said == was or ((answer.cut or answer.trimmed) and was.startswith(said))
 
 
 def whole_sentences(text: str) -> str:
-    """A text that was cut, without its last sentence if that is not whole; of a text without sentences, its whole lines."""
+    """A text that was cut, up to its last whole sentence; its whole lines, where it has no sentences."""
     ends = [found.end() for found in _SENTENCE_END.finditer(text) if found["end"]]
     end = ends[-1] if ends else text.rstrip().rfind("\n")
     return (text[:end] if end > 0 else text).strip()
