@@ -162,6 +162,11 @@ class AgentInstruct(Recipe):
     turns: int = key("user turns of a conversation, in skills that are one", rule=at_least(1))
     follow_ups: int = key("user turns after the response, in other skills", rule=at_least(0))
     max_tokens: int = key("longest answer of a call, in tokens; sampling.max_tokens takes it", rule=at_least(16))
+    tokens: int | None = key(
+        "tokens that a seed may generate, at most; answers beyond are cut, and their items rejected; null: no bound",
+        None,
+        rule=at_least(1),
+    )
     calls: int = key("calls that a seed makes, about: shards have as many times fewer rows", rule=at_least(1))
     temperatures: dict[str, float] = key("by step: transform, instruct, suggest, edit, respond, judge", {})
     decontaminate: Any = key(

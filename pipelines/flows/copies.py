@@ -6,12 +6,12 @@ words; a small model gives back a demonstration or its instruction, often with a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
+
+from pipelines.flows.words import words_of
 
 #: Words of a run that two texts share by chance only where they say the same.
 _RUN = 4
-_WORD = re.compile(r"\w+")
 
 
 def copied(text: str, sources: Mapping[str, str], *, share: float = 0.5) -> str | None:
@@ -19,17 +19,15 @@ def copied(text: str, sources: Mapping[str, str], *, share: float = 0.5) -> str 
 
     Case and punctuation do not count. Of a text of fewer words than a run, the whole is looked for.
     """
-    words = _words(text)
+    words = words_of(text.lower())
     if not words:
         return None
     size = min(_RUN, len(words))
     own = _runs(words, size)
-    found = (name for name, source in sources.items() if len(own & _runs(_words(source), size)) >= share * len(own))
+    found = (
+        name for name, source in sources.items() if len(own & _runs(words_of(source.lower()), size)) >= share * len(own)
+    )
     return next(found, None)
-
-
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lower())
 
 
 def _runs(words: list[str], size: int) -> set[tuple[str, ...]]:

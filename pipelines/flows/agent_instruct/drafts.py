@@ -21,12 +21,14 @@ class Content:
         transformer: who made it.
         declined: transformers that were drawn before and had nothing to give.
         answers: those that it rests on; none for a copied seed.
+        cut: whether ``max_tokens`` cut it, so that it ends at its last whole sentence.
     """
 
     text: str
     transformer: str
     declined: tuple[str, ...] = ()
     answers: tuple[Answer, ...] = ()
+    cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Draft:
         return {
             "transformer": self.content.transformer,
             "declined": list(self.content.declined),
+            "cut": self.content.cut,
             "type": self.type,
             "content": self.content.text,
             "instruction": self.instruction,

@@ -14,6 +14,7 @@ from pipelines.engine.llm import LLM
 from pipelines.flows.agent_instruct.drafts import drawn
 from pipelines.flows.agent_instruct.instruct import instruct
 from pipelines.flows.agent_instruct.lesson import Lesson, Scale
+from pipelines.flows.agent_instruct.purse import Purse
 from pipelines.flows.agent_instruct.refine import refine
 from pipelines.flows.agent_instruct.respond import respond
 from pipelines.flows.agent_instruct.skill import Skill
@@ -66,7 +67,9 @@ async def taught(
     skill = Skill.read(taxonomy[row["skill"]])
     looked_up = library if skill.steps else ()  # a skill that is data alone looks nothing up
     code = tuple(one[text_column] for one in looked_up if one["kind"] == "code")
-    lesson = Lesson(row, skill, Scale(**scale), llm, prompts, code)
+    size = Scale(**scale)
+    model = llm if size.tokens is None else Purse(llm, size.tokens, size.max_tokens)
+    lesson = Lesson(row, skill, size, model, prompts, code)
     content = await skill.step("transform", transform)(lesson)
     if isinstance(content, Item):
         return [_of(skill, content)]

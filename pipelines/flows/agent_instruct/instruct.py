@@ -15,9 +15,6 @@ from pipelines.flows.agent_instruct.skill import Agent
 from pipelines.flows.structured import Schema, a_text, an_object, filled, structured
 from pipelines.rows import Answer, Item, reject
 
-#: Options of a question.
-OPTIONS = 4
-
 
 async def instruct(lesson: Lesson, content: Content) -> tuple[list[Draft], list[Item]]:
     """First instructions on a text, and the rejected ones.
@@ -58,17 +55,17 @@ async def _of_type(lesson: Lesson, content: Content, kind: Agent) -> tuple[list[
     return drafts, rejected
 
 
-def one_of(lesson: Lesson, options: bool, count: int) -> dict[str, Any]:
-    """The schema of one instruction among ``count`` of an answer."""
+def one_of(lesson: Lesson, options: int, count: int) -> dict[str, Any]:
+    """The schema of one instruction, with so many ``options``, among ``count`` of an answer."""
     if not options:
         return an_object(
             instruction=a_text(lesson.characters(0.6 / count)), answer=a_text(lesson.characters(0.25 / count))
         )
-    option = a_text(lesson.characters(0.1 / count))
+    option = a_text(lesson.characters(0.4 / count / options))
     return an_object(
         instruction=a_text(lesson.characters(0.4 / count)),
-        options={"type": "array", "items": option, "minItems": OPTIONS, "maxItems": OPTIONS},
-        answer={"enum": [letter(place) for place in range(OPTIONS)]},
+        options={"type": "array", "items": option, "minItems": options, "maxItems": options},
+        answer={"enum": [letter(place) for place in range(options)]},
     )
 
 

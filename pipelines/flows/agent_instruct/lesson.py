@@ -29,6 +29,7 @@ class Scale:
         turns: user turns of a conversation; ``follow_ups``: user turns after the response of any other skill.
         max_tokens: longest answer of a call, in tokens.
         temperatures: by step: transform, instruct, suggest, edit, respond, judge.
+        tokens: that a seed may generate, all answers together; None for no bound.
     """
 
     types: int
@@ -42,6 +43,7 @@ class Scale:
     follow_ups: int
     max_tokens: int
     temperatures: Mapping[str, float]
+    tokens: int | None = None
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ async def _edit_content(lesson: Lesson, draft: Draft) -> Draft | Item:
 
 async def _edit_instruction(lesson: Lesson, draft: Draft) -> Draft | Item:
     """The draft with another instruction (and options), as its suggestion says."""
-    schema = one_of(lesson, bool(draft.options), 1)
+    schema = one_of(lesson, len(draft.options), 1)
     wording = constraints.wording(draft.constraint)
     fields = draft.edited_fields() | {"suggestion": draft.suggestion, "constraint": wording}
     answer = await lesson.ask("edit", "edit_instruction", schema=schema, **fields)

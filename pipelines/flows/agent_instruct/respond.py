@@ -53,7 +53,10 @@ async def respond(lesson: Lesson, drafts: Sequence[Draft]) -> list[Item]:
     ``constraint_broken``, ``prompt_too_long``, and by judges ``answerable``, ``did_not_decline``, ``same_answer``,
     ``no_answer_before`` (the parent has none to compare with), ``no_verdict`` (a judge's answer that is none).
     """
-    replies = list(await asyncio.gather(*(_fitting(lesson, draft) for draft in drafts)))
+    if lesson.scale.tokens is None:
+        replies = list(await asyncio.gather(*(_fitting(lesson, draft) for draft in drafts)))
+    else:  # what tokens are left is enough for whole conversations
+        replies = [await _fitting(lesson, draft) for draft in drafts]
     judged = await asyncio.gather(
         *(_judged(lesson, draft, one, replies) for draft, one in zip(drafts, replies, strict=True))
     )

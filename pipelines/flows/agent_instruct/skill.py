@@ -12,6 +12,16 @@ from typing import Any
 
 from pipelines.prompts import PromptSet, Rendered
 
+#: Tables of a taxonomy, each with entries by name.
+TABLES = ("transformers", "types", "refiners")
+#: Options of a question of a type that says no more than ``options: true``.
+OPTIONS = 4
+
+
+def _only(table: str, default: Any) -> Any:
+    """A key that entries of one table have."""
+    return field(default=default, metadata={"table": table})
+
 
 @dataclass(frozen=True)
 class Agent:
@@ -22,7 +32,7 @@ class Agent:
         source: published (named in the paper) or ours.
         ask: what it asks the model for, in words that complete a sentence of the prompt.
         copy: of a transformer: the seed's text as it is, without a model.
-        options: of a type: whether its instructions have answer options.
+        options: of a type: how many options its questions have to choose among; 0 for open ones.
         constraints: of a type: names of what a response can be held to by a program; one is drawn.
         edits: of a goal: ``content`` (the text below the instruction) or ``instruction``.
         judge: of a goal: the verdict that a refined item needs, ``unanswerable`` or ``changed_answer``.
@@ -31,11 +41,17 @@ class Agent:
     name: str
     source: str
     ask: str = ""
-    copy: bool = False
-    options: bool = False
-    constraints: Sequence[str] = ()
-    edits: str = "instruction"
-    judge: str | None = None
+    copy: bool = _only("transformers", False)
+    options: int = _only("types", 0)
+    constraints: Sequence[str] = _only("types", ())
+    edits: str = _only("refiners", "instruction")
+    judge: str | None = _only("refiners", None)
+
+    @staticmethod
+    def read(name: str, plain: Mapping[str, Any]) -> Agent:
+        """The entry that a taxonomy describes; ``options: true`` says the usual number."""
+        options = plain.get("options", 0)
+        return Agent(name, **{**plain, "options": OPTIONS if options is True else int(options)})
 
 
 @dataclass(frozen=True)
@@ -51,43 +67,29 @@ class Skill:
         several_turns: whether a response is the beginning of a conversation.
         respond: JSON schema of responses that are no free text.
         steps: module with steps of its own (``transform``, ``instruct``, ``respond``); None for none.
-        own: names of templates that the skill has a wording of its own for.
+        templates: wordings of its own, by the names of the templates that they stand for.
     """
 
     name: str
     takes: str
-    split: str | None
-    content: str
     transformers: Mapping[str, Agent]
     types: Mapping[str, Agent]
-    router: Mapping[str, Sequence[str]]
-    refiners: Mapping[str, Agent]
+    router: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    refiners: Mapping[str, Agent] = field(default_factory=dict)
+    split: str | None = None
+    content: str = "shown"
     several_turns: bool = False
     respond: Mapping[str, Any] | None = None
     steps: str | None = None
-    own: frozenset[str] = field(default_factory=frozenset)
+    templates: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def read(plain: Mapping[str, Any]) -> Skill:
         """The skill that a taxonomy describes."""
-
-        def agents(key: str) -> dict[str, Agent]:
-            return {name: Agent(name, **entry) for name, entry in plain.get(key, {}).items()}
-
-        return Skill(
-            name=plain["name"],
-            takes=plain["takes"],
-            split=plain.get("split"),
-            content=plain.get("content", "shown"),
-            transformers=agents("transformers"),
-            types=agents("types"),
-            router=plain.get("router", {}),
-            refiners=agents("refiners"),
-            several_turns=plain.get("several_turns", False),
-            respond=plain.get("respond"),
-            steps=plain.get("steps"),
-            own=frozenset(plain.get("templates", {})),
-        )
+        agents = {
+            table: {name: Agent.read(name, entry) for name, entry in plain.get(table, {}).items()} for table in TABLES
+        }
+        return Skill(**{**plain, **agents})
 
     def types_for(self, transformer: str) -> list[Agent]:
         """Types of instruction that may be asked for of what ``transformer`` wrote."""
@@ -96,7 +98,7 @@ class Skill:
 
     def render(self, prompts: PromptSet, template: str, **fields: Any) -> Rendered:
         """A prompt by the skill's own template of that name, or by the one that skills share."""
-        name = f"{self.name}.{template}" if template in self.own else template
+        name = f"{self.name}.{template}" if template in self.templates else template
         return prompts.render(name, trim="content", **fields)
 
     def step(self, name: str, otherwise: Callable[..., Any]) -> Callable[..., Any]:
@@ -105,3 +107,20 @@ class Skill:
             return otherwise
         found: Callable[..., Any] = getattr(importlib.import_module(self.steps), name, otherwise)
         return found
+
+    def asks_by(self) -> list[str]:
+        """Names of the templates that ``render`` is asked for: those that it may word anew.
+
+        A module with steps of its own names those that its steps use as ``TEMPLATES``.
+        """
+        module = importlib.import_module(self.steps) if self.steps else None
+        used = dict.fromkeys(getattr(module, "TEMPLATES", ()))
+        if not hasattr(module, "transform") and not all(agent.copy for agent in self.transformers.values()):
+            used["transform"] = None
+        if not hasattr(module, "instruct"):
+            used["instruct"] = None
+        for goal in self.refiners.values():
+            used |= dict.fromkeys(("suggest", f"edit_{goal.edits}", *([f"judge_{goal.judge}"] if goal.judge else [])))
+        if not hasattr(module, "respond"):
+            used |= dict.fromkeys(("question", "follow_up"))
+        return list(used)

@@ -19,14 +19,16 @@ from pipelines.flows.agent_instruct.checks import Wrong, no_of, without_text
 from pipelines.flows.agent_instruct.drafts import Draft
 from pipelines.flows.agent_instruct.lesson import Lesson
 from pipelines.flows.agent_instruct.respond import Reply
-from pipelines.flows.agent_instruct.tool_cases import Plan, instruct, refined
+from pipelines.flows.agent_instruct.tool_cases import CASES, Plan, instruct, refined
 from pipelines.flows.agent_instruct.tool_lists import transform
 from pipelines.flows.agent_instruct.tools import Api, as_json, marked, shown, turn_schema
 from pipelines.flows.structured import a_text, an_object, structured
 from pipelines.rows import Answer, Item
 
-__all__ = ["TEMPLATES", "instruct", "refined", "respond", "transform"]
+__all__ = ["TEMPLATES", "TYPES", "instruct", "refined", "respond", "transform"]
 
+#: What a taxonomy's types are called, if these steps are to know them.
+TYPES = tuple(CASES)
 #: Templates that the steps ask with, which a taxonomy may word anew.
 TEMPLATES = ("describe_apis", "sibling_apis", "request", "question", "follow_up", "tool_result")
 

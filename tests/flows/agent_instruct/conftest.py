@@ -36,6 +36,7 @@ SCALE = {
     "max_tokens": 200,
     "temperatures": dict.fromkeys(("transform", "instruct", "suggest", "edit", "respond", "judge"), 0.5),
 }
+MADE_OF = ["iron", "wood", "stone", "glass", "brick", "rope", "paper", "ice"]
 TEXT = "The bridge was built in 1901. It is made of iron. Ships pass below it."
 
 
@@ -71,14 +72,18 @@ GOOD = {
         "instructions": [
             {"instruction": "Who thinks the bridge is old?", "answer": "Ann"}
             if not prompt.fields["options"]
-            else {"instruction": "What is it made of?", "options": ["iron", "wood", "stone", "glass"], "answer": "A"}
+            else {"instruction": "What is it made of?", "options": MADE_OF[: prompt.fields["options"]], "answer": "A"}
         ]
     },
     "suggest": {"suggestions": ["Take out who says so."]},
     "edit_content": {"edits": [{"sentence": 1, "replacement": "Someone thinks so."}]},
     "edit_instruction": lambda prompt: (
         {"instruction": "Who thinks so, and why?", "answer": "Ann, by age"}
-        | ({"options": ["a", "b", "c", "d"], "answer": "B"} if prompt.fields["options"] else {})
+        | (
+            {"options": [*"abcdefgh"][: len(prompt.fields["options"])], "answer": "B"}
+            if prompt.fields["options"]
+            else {}
+        )
     ),
     "question": lambda prompt: "A. That is what it says." if prompt.fields["options"] else "It is Ann.",
     "vote": "A",
