@@ -22,7 +22,7 @@ def structured(answer: Answer, schema: Schema) -> Any:
     ``unparsable`` (also: a key that stands twice, NaN and what is no finite number, deep nesting), ``off_schema``.
     """
     try:
-        value = _clean(_READER.decode(answer.text.strip()))
+        value = read_json(answer.text)
         wrong = next(Draft202012Validator(schema).iter_errors(value), None)
     except (ValueError, RecursionError) as error:
         detail = "nested too deeply" if isinstance(error, RecursionError) else str(error)
@@ -30,6 +30,16 @@ def structured(answer: Answer, schema: Schema) -> Any:
     if wrong is not None:
         return reject("off_schema", answer, detail=f"{wrong.json_path}: {wrong.message}"[:500])
     return _whole(value, schema)
+
+
+def read_json(text: str) -> Any:
+    """The value of a text that is JSON and nothing else; lone surrogates in it become question marks.
+
+    Raises:
+        ValueError: it is none, a key stands twice, or a number is none that JSON has.
+        RecursionError: it is nested too deeply.
+    """
+    return _clean(_READER.decode(text.strip()))
 
 
 def _whole(value: Any, schema: Schema) -> Any:

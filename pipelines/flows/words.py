@@ -9,14 +9,14 @@ import re
 import unicodedata
 
 #: Chinese and Japanese, with their marks of repetition; Thai, Lao, Burmese and Khmer.
-_UNSPACED = (
+UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
-_WORD = re.compile(rf"(?=\w)[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
-_SPACED_LETTER = re.compile(rf"[^\W\d_{_UNSPACED}]")
-_UNSPACED_ANY = re.compile(rf"[{_UNSPACED}]")
-_UNSPACED_LETTER = re.compile(rf"(?=[^\W\d_])[{_UNSPACED}]")
+_WORD = re.compile(rf"(?=\w)[{UNSPACED}]|[^\W_{UNSPACED}]+")
+_SPACED_LETTER = re.compile(rf"[^\W\d_{UNSPACED}]")
+_UNSPACED_ANY = re.compile(rf"[{UNSPACED}]")
+_UNSPACED_LETTER = re.compile(rf"(?=[^\W\d_])[{UNSPACED}]")
 
 
 def words_of(text: str) -> list[str]:

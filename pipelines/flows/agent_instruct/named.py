@@ -11,8 +11,10 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-#: Chinese, Japanese, Korean (whose words have endings), Thai, Lao, Burmese and Khmer letters.
-_JOINED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\U00020000-\U0003ffff"
+from pipelines.flows.words import UNSPACED
+
+#: Scripts without spaces, and Korean, whose words have endings.
+_JOINED = f"{UNSPACED}\uac00-\ud7a3"
 _TOKEN = re.compile(rf"[{_JOINED}]+|[^\W_{_JOINED}]+")
 _IS_JOINED = re.compile(rf"[{_JOINED}]")
 _INNER_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")

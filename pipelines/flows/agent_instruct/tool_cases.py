@@ -16,12 +16,11 @@ from typing import Any
 
 from pipelines.errors import PromptTooLong
 from pipelines.flows.agent_instruct.drafts import Content, Draft, drawn
-from pipelines.flows.agent_instruct.instruct import one_of
 from pipelines.flows.agent_instruct.lesson import Lesson
 from pipelines.flows.agent_instruct.named import can_be_named, says, speaks_of
 from pipelines.flows.agent_instruct.skill import Agent
 from pipelines.flows.agent_instruct.tools import Api, required, shown
-from pipelines.flows.structured import a_text, an_object, structured
+from pipelines.flows.structured import a_text, an_object, filled, structured
 from pipelines.rows import Item, reject
 
 #: Of each case: how many APIs are needed, how many of these the assistant does not see, whether a parameter is unsaid.
@@ -86,7 +85,7 @@ async def instruct(lesson: Lesson, content: Content) -> tuple[list[Draft], list[
     """A request for each case that is drawn.
 
     Rejects: ``too_few_apis`` (the case needs more than there are), ``no_required_parameter`` (none to leave unsaid that
-    words can ask for), ``prompt_too_long``, what ``structured`` rejects, and what ``refined`` does.
+    words can ask for), ``prompt_too_long``, ``cut_by_schema``, what ``structured`` and ``refined`` reject.
     """
     apis = json.loads(content.text)
     chosen = drawn(list(lesson.skill.types.values()), lesson.scale.types, *lesson.lot("types"))
@@ -115,8 +114,7 @@ async def _request(lesson: Lesson, content: Content, apis: Sequence[Api], kind: 
         expected=plan.expected(),
         extra=plan,
     )
-    longest = lesson.characters(0.8)
-    schema = an_object(request=a_text(longest))
+    schema = an_object(request=a_text(lesson.characters(0.8)))
     fields = {"content": draft.maker, "ask": kind.ask, "unsaid": left_out and left_out["name"]}
     try:
         answer = await lesson.ask("instruct", "request", schema=schema, **fields)
@@ -125,27 +123,20 @@ async def _request(lesson: Lesson, content: Content, apis: Sequence[Api], kind: 
     made = structured(answer, schema)
     if isinstance(made, Item):
         return draft.item(made)
-    return _held(replace(draft, instruction=made["request"], answers=(*draft.answers, answer)), longest)
+    draft = replace(draft, instruction=made["request"].strip(), answers=(*draft.answers, answer))
+    if filled(made, schema) is not None:
+        return draft.item(reject("cut_by_schema", answer, detail=".request"))
+    return refined(lesson, draft)
 
 
 def refined(lesson: Lesson, draft: Draft) -> Draft | Item:
-    """A request as it was edited, held to the plan of the one that it was made from.
+    """A request as it was made or edited, held to its plan, which stays what is expected.
 
-    Rejects: ``cut_by_schema`` (it fills the length that its schema allows), ``too_short`` (nothing is left of it),
-    ``says_what_is_missing`` (it has the words of the unsaid parameter's name).
+    Rejects: ``too_short`` (there is nothing in it), ``says_what_is_missing`` (it has the words of the unsaid
+    parameter's name).
     """
-    return _held(draft, one_of(lesson, False, 1)["properties"]["instruction"]["maxLength"])
-
-
-def _held(draft: Draft, longest: int) -> Draft | Item:
-    """A request that its schema allows ``longest`` characters, or what its plan says against it."""
     plan: Plan = draft.extra
-    full = len(draft.instruction) >= longest
-    draft = replace(draft, instruction=draft.instruction.strip(), expected=plan.expected())
-    if full:
-        return draft.item(
-            reject("cut_by_schema", draft.answers[-1], detail=f"the request has all {longest} characters")
-        )
+    draft = replace(draft, expected=plan.expected())
     if not draft.instruction:
         return draft.item(reject("too_short", draft.answers[-1]))
     if plan.unsaid and says(draft.instruction, plan.unsaid["name"]):

@@ -21,8 +21,8 @@ from pipelines.flows.agent_instruct.lesson import Lesson
 from pipelines.flows.agent_instruct.respond import Reply
 from pipelines.flows.agent_instruct.tool_cases import CASES, Plan, instruct, refined
 from pipelines.flows.agent_instruct.tool_lists import transform
-from pipelines.flows.agent_instruct.tools import Api, as_json, marked, shown, turn_schema
-from pipelines.flows.structured import a_text, an_object, structured
+from pipelines.flows.agent_instruct.tools import Api, as_json, call_schema, marked, shown, turn_schema
+from pipelines.flows.structured import Schema, a_text, an_object, filled, structured
 from pipelines.rows import Answer, Item
 
 __all__ = ["TEMPLATES", "TYPES", "instruct", "refined", "respond", "transform"]
@@ -43,8 +43,7 @@ async def respond(lesson: Lesson, draft: Draft) -> Reply:
     """
     plan: Plan = draft.extra
     seen = json.loads(draft.content.text)
-    longest = lesson.characters(0.5)
-    schema = turn_schema(seen, longest)
+    schema = turn_schema(seen, lesson.characters(0.5))
     fields = draft.fields()
     answer = await lesson.ask("respond", "question", schema=schema, **fields)
     sent = answer.sent or lesson.skill.render(lesson.prompts, "question", **fields).messages
@@ -52,19 +51,19 @@ async def respond(lesson: Lesson, draft: Draft) -> Reply:
     turn = structured(answer, schema)
     if isinstance(turn, Item):
         return replace(reply, wrong=no_of(turn))
-    if wrong := _against(turn, plan, seen, longest):
+    if wrong := _against(turn, plan, seen, schema):
         return replace(reply, wrong=wrong)
     if plan.action == "ask":
-        reply, turn = await _told(lesson, draft, reply, seen)
+        reply, turn = await _told(lesson, draft, reply, seen, schema)
     return await _called(lesson, reply, turn, seen) if reply.wrong is None and turn["calls"] else reply
 
 
-def _against(turn: Mapping[str, Any], plan: Plan, seen: Sequence[Api], longest: int) -> Wrong | None:
-    """What speaks against a turn of the assistant, whose text its schema allows ``longest`` characters."""
+def _against(turn: Mapping[str, Any], plan: Plan, seen: Sequence[Api], schema: Schema) -> Wrong | None:
+    """What speaks against a turn of the assistant, who was held to ``schema``."""
     action, text = turn["action"], turn["text"]
     named = [call["name"] for call in turn["calls"]]
-    if len(text) >= longest:
-        return Wrong("cut_by_schema", f"the text has all {longest} characters")
+    if place := _cut(turn, seen, schema):
+        return Wrong("cut_by_schema", place)
     if plan.action != "call":
         partly = plan.action == "decline" and action == "call" and bool(plan.there)
         if not partly and (action != plan.action or named):
@@ -80,10 +79,15 @@ def _against(turn: Mapping[str, Any], plan: Plan, seen: Sequence[Api], longest: 
     return Wrong("did_not_call", ", ".join(lacking)) if lacking else None
 
 
-async def _told(lesson: Lesson, draft: Draft, reply: Reply, seen: Sequence[Api]) -> tuple[Reply, Any]:
+def _cut(turn: Mapping[str, Any], seen: Sequence[Api], schema: Schema) -> str | None:
+    """Where the schema's length cut the text of a turn, or an argument of a call."""
+    by_name = {api["name"]: call_schema(api) for api in seen}
+    arguments = (filled(call, by_name[call["name"]]) for call in turn["calls"])
+    return filled(turn, schema) or next((place for place in arguments if place), None)
+
+
+async def _told(lesson: Lesson, draft: Draft, reply: Reply, seen: Sequence[Api], schema: Schema) -> tuple[Reply, Any]:
     """The dialogue after the user said what the assistant asked for, and the assistant's next turn."""
-    longest = lesson.characters(0.5)
-    schema = turn_schema(seen, longest)
     try:
         asked = await lesson.user_after(reply.messages)
     except PromptTooLong as error:
@@ -101,7 +105,7 @@ async def _told(lesson: Lesson, draft: Draft, reply: Reply, seen: Sequence[Api])
     turn = structured(answer, schema)
     if isinstance(turn, Item):
         return replace(reply, wrong=no_of(turn)), None
-    return replace(reply, wrong=_against(turn, replace(draft.extra, unsaid=None), seen, longest)), turn
+    return replace(reply, wrong=_against(turn, replace(draft.extra, unsaid=None), seen, schema)), turn
 
 
 async def _called(lesson: Lesson, reply: Reply, turn: Mapping[str, Any], apis: Sequence[Api]) -> Reply:

@@ -8,14 +8,13 @@ given may also say ``errors``, and of parameters ``enum`` and ``items``, and hav
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from pipelines.flows.structured import a_text, an_object
+from pipelines.flows.structured import a_text, an_object, read_json
 from pipelines.rows import storable
 
 Api = Mapping[str, Any]
@@ -91,37 +90,20 @@ _GIVEN = Draft202012Validator(_given())
 def read_apis(text: str) -> list[Api] | None:
     """The APIs that a seed describes, if it is a JSON list of them (or one of them); None where it is not."""
     try:
-        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number, parse_float=_finite)
+        value = read_json(text)
         apis = value if isinstance(value, list) else [value]
         return (distinct(apis) or None) if all(_GIVEN.is_valid(api) for api in apis) else None
     except (ValueError, RecursionError):
         return None
 
 
-def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key stands twice")
-    return found
-
-
-def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    return value if math.isfinite(value) else _no_number(digits)
-
-
 def distinct(apis: Iterable[Api]) -> list[Api]:
     """The APIs with names of their own, the first of each; a name that is no identifier is made one.
 
-    Names that differ in case alone are the same. Lone surrogates, which no text can hold, become question marks.
+    Names that differ in case alone are the same.
     """
     found: dict[str, Api] = {}
-    for one in apis:
-        api = json.loads(as_json(one))
+    for api in apis:
         name = _identifier(api["name"])
         parameters = {parameter["name"]: parameter for parameter in api.get("parameters", ())}
         if name and name.casefold() not in found:

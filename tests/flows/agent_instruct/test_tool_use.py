@@ -173,6 +173,36 @@ def test_a_request_that_its_schema_cut(case):
     assert item.reason == "cut_by_schema"
 
 
+@pytest.mark.parametrize("argument", ["x" * 2000, ["x" * 2000]], ids=["text", "list"])
+def test_an_argument_that_its_schema_cut(case, argument):
+    kind = {"type": "string"} if isinstance(argument, str) else {"type": "array", "items": {"type": "string"}}
+    note = {**api("note"), "parameters": [{"name": "lines", **kind}]}
+    call = {"action": "call", "text": "", "calls": [{"name": "note", "arguments": {"lines": argument}}]}
+    assert case("t1_all_given", call, apis=json.dumps([note]))[0].reason == "cut_by_schema"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ('{"x": NaN}', "unparsable"),
+        ('{"x": 1e999}', "unparsable"),
+        ('{"x": 1, "x": 2}', "unparsable"),
+        ('{"x": ' + "[" * 5000 + "]" * 5000 + "}", "unparsable"),
+        ('{"x": ' + "[" * 200 + "]" * 200 + "}", "off_schema"),
+        ('{"x": {"\\ud800": "\\udfff"}}', None),
+        ('{"x": {"y": [1, null]}}', None),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_what_a_call_may_hold(case, arguments, reason):
+    note = {**api("note"), "parameters": [{"name": "x", "type": "object"}]}
+    said = f'{{"action": "call", "text": "", "calls": [{{"name": "note", "arguments": {arguments}}}]}}'
+    item, llm = case("t1_all_given", said, apis=json.dumps([note]))
+    assert item.reason == reason
+    for prompt in llm.prompts:
+        prompt.messages[-1][1].encode()  # can be sent
+
+
 @pytest.mark.parametrize("name", ["t1_all_given", "t4_several_apis"])
 def test_a_refined_request_has_the_plan_of_the_first(refined, name):
     first, second, _ = refined(name, calling("tide_table", "yarn_stock"), "Twice, please.")
