@@ -147,7 +147,7 @@ class AgentInstruct(Recipe):
 
     skill: Any = key("all, a skill's name, a YAML file of one, or a list of these", rule=NOT_EMPTY)
     scale: str = key(
-        "paper, or small (one transformer, few instructions, 96 tokens a call)",
+        "paper, or small (one transformer, few instructions, 96 tokens a call, under 1,000 a seed)",
         rule=Rule("paper or small", lambda scale: scale in ("paper", "small")),
     )
     scales: dict[str, Any] = key("what the keys below are at each scale", {})

@@ -41,7 +41,7 @@ class Draft:
         instruction: what is asked.
         options: to choose among; none for an open question.
         expected: the answer that its maker had in mind, where it named one.
-        constraint: what a response is held to by a program, as ``{kind: value}``.
+        constraint: what a response is held to by a program, as ``{name: value}``.
         parent: place of the draft it was refined from; None for a first one.
         round: of refinement; 0 for a first one.
         goal: of its refinement, and the ``suggestion`` that was followed.

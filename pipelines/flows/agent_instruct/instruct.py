@@ -24,21 +24,27 @@ async def instruct(lesson: Lesson, content: Content) -> tuple[list[Draft], list[
     """
     allowed = lesson.skill.types_for(content.transformer)
     chosen = drawn(allowed, lesson.scale.types, *lesson.lot("types"))
-    found = await asyncio.gather(*(_of_type(lesson, content, kind) for kind in chosen))
+    found = await asyncio.gather(*(_of_type(lesson, content, agent) for agent in chosen))
     drafts = [draft for some, _ in found for draft in some]
     return drafts, [item for _, items in found for item in items]
 
 
-async def _of_type(lesson: Lesson, content: Content, kind: Agent) -> tuple[list[Draft], list[Item]]:
+async def _of_type(lesson: Lesson, content: Content, agent: Agent) -> tuple[list[Draft], list[Item]]:
     count = lesson.scale.instructions
-    constraint = constraints.draw(kind.constraints, content.text, *lesson.lot("constraint", kind.name))
-    each = one_of(lesson, kind.options, count)
+    constraint = constraints.draw(agent.constraints, content.text, *lesson.lot("constraint", agent.name))
+    each = one_of(lesson, agent.options, count)
     schema = an_object(instructions={"type": "array", "items": each, "minItems": 0, "maxItems": count})
     wording = constraints.wording(constraint)
-    fields = {"content": content.text, "ask": kind.ask, "count": count, "options": kind.options, "constraint": wording}
+    fields = {
+        "content": content.text,
+        "ask": agent.ask,
+        "count": count,
+        "options": agent.options,
+        "constraint": wording,
+    }
     answer = await lesson.ask("instruct", "instruct", schema=schema, **fields)
     made = structured(answer, schema)
-    bare = Draft(kind.name, content, "", constraint=constraint, answers=content.answers)
+    bare = Draft(agent.name, content, "", constraint=constraint, answers=content.answers)
     if isinstance(made, Item):
         return [], [bare.item(made)]
     if not made["instructions"]:
@@ -47,7 +53,7 @@ async def _of_type(lesson: Lesson, content: Content, kind: Agent) -> tuple[list[
     rejected: list[Item] = []
     for one in made["instructions"]:
         draft = draft_of(one, answer, bare, wording)
-        wrong = cut(one, each) or wrong_with(draft, lesson.skill, kind.ask)
+        wrong = cut(one, each) or wrong_with(draft, lesson.skill, agent.ask)
         if wrong is None:
             drafts.append(draft)
         else:
