@@ -180,8 +180,8 @@ class Io:
 
     shard_rows: int = key("rows a shard: the unit of commit, retry and resume; the engine's option knows a good size")
     shards_in_flight: int | None = key(
-        "shards at once on an actor, so that one's tail hides behind the next; null: 4, or more where small shards "
-        "need it to keep two rows ready for each sequence of the engine",
+        "shards at once on an actor, so that one's tail hides behind the next; more where a flow asks often and so "
+        "has smaller ones; null: 4, or what keeps two rows ready for each sequence of the engine",
         None,
         at_least(1),
     )

@@ -109,7 +109,8 @@ class Pool:
         if job.stage.kind != "flow":
             yield from self._bulk(Courier(self._actors, job, tries), shards)
             return
-        awaited = min(len(shards), self.placement.shards_in_flight, _MAX_AWAITED)
+        at_once = job.stage.shards_at_once(self.placement.shards_in_flight, self._config["io"]["shard_rows"])
+        awaited = min(len(shards), at_once, _MAX_AWAITED)
         deliveries = ray.data.from_items(
             [{"shard": json.dumps(s.to_json())} for s in shards], override_num_blocks=len(shards)
         ).map_batches(

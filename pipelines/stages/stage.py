@@ -62,6 +62,10 @@ class Stage:
         """Rows of its shards, where those of a flow that asks once a row have ``rows``; its node's ``calls`` count."""
         return max(1, rows // (self.draws * int(self.node.get("calls", 1))))
 
+    def shards_at_once(self, shards: int, rows: int) -> int:
+        """How many of its shards have the rows of ``shards`` with ``rows`` each: small ones leave no slot empty."""
+        return -(-shards * max(1, rows // self.draws) // self.shard_rows(rows))
+
     @property
     def encodes(self) -> Callable[..., Any] | None:
         """The row-wise first part of a dedup that compares vectors: the function ``vectors`` beside its own."""
