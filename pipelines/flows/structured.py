@@ -36,10 +36,12 @@ def read_json(text: str) -> Any:
     """The value of a text that is JSON and nothing else; lone surrogates in it become question marks.
 
     Raises:
-        ValueError: it is none, a key stands twice, or a number is none that JSON has.
-        RecursionError: it is nested too deeply.
+        ValueError: it is none, it is nested too deeply, a key stands twice, or a number is none that JSON has.
     """
-    return _clean(_READER.decode(text.strip()))
+    try:
+        return _clean(_READER.decode(text.strip()))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def _whole(value: Any, schema: Schema) -> Any:

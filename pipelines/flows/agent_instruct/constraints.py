@@ -6,7 +6,6 @@ is drawn only where it means something: no capitals are asked of Chinese, and no
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections import Counter
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from pipelines.flows.agent_instruct.drafts import drawn
+from pipelines.flows.structured import read_json
 from pipelines.flows.words import spaced, word_count, words_of
 
 _ADDRESS = re.compile(r"\S+(?:://|@)\S+|\bwww\.\S+")
@@ -133,14 +133,10 @@ def _is_numbered(text: str, value: str) -> bool:
     return len(lines) > 1 and all(re.match(rf"{number}\. \S", line) for number, line in enumerate(lines, 1))
 
 
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
 def _is_object(text: str, value: str) -> bool:
     try:
-        found = json.loads(text, parse_constant=_no_number)
-    except (ValueError, RecursionError):
+        found = read_json(text)
+    except ValueError:
         return False
     return isinstance(found, dict) and bool(found)
 
