@@ -15,11 +15,16 @@ import yaml
 from pipelines.face.groups import conf_dir, options
 from pipelines.face.overrides import did_you_mean, nearest
 
-_TEXT, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
+_TEXT, _MERGE, _DATE = (f"tag:yaml.org,2002:{name}" for name in ("str", "merge", "timestamp"))
 
 
 class _Once(yaml.SafeLoader):
-    """Reads YAML in which every key is a text, and none stands twice in a table."""
+    """Reads YAML in which every key is a text, and none stands twice in a table; dates are texts, as Hydra has them."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, form) for tag, form in forms if tag != _DATE]
+        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -63,7 +68,7 @@ def taxonomy(given: Any, prompt: Mapping[str, Any]) -> tuple[dict[str, dict[str,
             continue
         try:
             skill = yaml.load(written, _Once)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none, lists without end
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # a number that is none, lists without end
             wrong.append(f"{path}: is not YAML: {' '.join(str(error).split())}")
             continue
         said = list(mistakes(str(path), skill, prompt))
