@@ -77,6 +77,8 @@ class Engine(Protocol):
 class LLM(Protocol):
     """The model as a flow sees it: bound to one row, its seeds derived, its calls recorded."""
 
+    __slots__ = ()
+
     @property
     def draw(self) -> int:
         """How often the row has been through this flow before; what a flow draws by lot should differ with it."""
@@ -91,6 +93,8 @@ class LLM(Protocol):
         stop: Sequence[str] | None = None,
     ) -> Answer:
         """One answer."""
+        answers = await self.sample(prompt, 1, schema=schema, temperature=temperature, max_tokens=max_tokens, stop=stop)
+        return answers[0]
 
     async def sample(
         self,

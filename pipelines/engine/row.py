@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.engine.llm import Engine, Request, Sampling
+from pipelines.engine.llm import LLM, Engine, Request, Sampling
 from pipelines.prompts import Rendered
 from pipelines.rows import Answer, sampling_seed
 
@@ -26,16 +26,27 @@ class Call:
     broke: bool = False
 
 
-class RowLLM:
+class RowLLM(LLM):
     """Implements ``LLM`` for one row on one engine."""
 
-    __slots__ = ("calls", "draw", "_asking", "_ended", "_engine", "_overlong", "_rank", "_row_id", "_sampling", "_seed")
+    __slots__ = (
+        "calls",
+        "_asking",
+        "_draw",
+        "_ended",
+        "_engine",
+        "_overlong",
+        "_rank",
+        "_row_id",
+        "_sampling",
+        "_seed",
+    )
 
     def __init__(
         self, engine: Engine, row_id: str, *, sampling: Sampling, seed: int, overlong: str, draw: int = 0, rank: int = 0
     ) -> None:
         self.calls: list[Call] = []
-        self.draw = draw
+        self._draw = draw
         self._asking: set[asyncio.Task[Any]] = set()
         self._ended = False
         self._engine = engine
@@ -45,18 +56,10 @@ class RowLLM:
         self._overlong = overlong
         self._rank = rank
 
-    async def chat(
-        self,
-        prompt: Rendered,
-        *,
-        schema: Mapping[str, Any] | None = None,
-        temperature: float | None = None,
-        max_tokens: int | None = None,
-        stop: Sequence[str] | None = None,
-    ) -> Answer:
-        """One answer."""
-        answers = await self.sample(prompt, 1, schema=schema, temperature=temperature, max_tokens=max_tokens, stop=stop)
-        return answers[0]
+    @property
+    def draw(self) -> int:
+        """How often the row has been through this flow before."""
+        return self._draw
 
     async def sample(
         self,
@@ -79,7 +82,7 @@ class RowLLM:
         request = Request(
             prompt=prompt,
             sampling=sampling,
-            seed=sampling_seed(self._seed, self._row_id, prompt.messages, before, self.draw),
+            seed=sampling_seed(self._seed, self._row_id, prompt.messages, before, self._draw),
             n=n,
             schema=schema,
             overlong=self._overlong,

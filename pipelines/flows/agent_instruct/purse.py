@@ -11,7 +11,7 @@ from pipelines.prompts import Rendered
 from pipelines.rows import Answer
 
 
-class Purse:
+class Purse(LLM):
     """The model as a flow sees it (``LLM``), for as long as the seed has tokens left; then answers are cut to one.
 
     One call is asked at a time: what is cut is decided by the answers, and not by which of several came first.
@@ -27,21 +27,6 @@ class Purse:
     @property
     def draw(self) -> int:
         return self._llm.draw
-
-    async def chat(
-        self,
-        prompt: Rendered,
-        *,
-        schema: Mapping[str, Any] | None = None,
-        temperature: float | None = None,
-        max_tokens: int | None = None,
-        stop: Sequence[str] | None = None,
-    ) -> Answer:
-        """One answer."""
-        [answer] = await self.sample(
-            prompt, 1, schema=schema, temperature=temperature, max_tokens=max_tokens, stop=stop
-        )
-        return answer
 
     async def sample(
         self,

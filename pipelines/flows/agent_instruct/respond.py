@@ -78,14 +78,19 @@ async def _reply(lesson: Lesson, draft: Draft) -> Reply:
     if lesson.skill.content == "hidden":
         fields["content"] = ""
     answer = await lesson.ask("respond", "question", schema=lesson.skill.respond, **fields)
-    sent = answer.sent or lesson.skill.render(lesson.prompts, "question", **fields).messages
-    reply = Reply((*sent, ("assistant", answer.text.strip())), answer)
+    reply = opened(lesson, answer, fields)
     if wrong := _against(lesson, draft, answer):
         return replace(reply, wrong=wrong)
     if draft.options and lesson.judge_of(draft) != "unanswerable":
         reply = await _voted(lesson, draft, reply, fields)
     turns = lesson.scale.turns if lesson.skill.several_turns else 1 + lesson.scale.follow_ups
     return reply if reply.wrong else await _further(lesson, reply, turns)
+
+
+def opened(lesson: Lesson, answer: Answer, fields: Mapping[str, Any]) -> Reply:
+    """The conversation that an answer to the prompt ``question`` with these fields begins, as it was sent."""
+    sent = answer.sent or lesson.skill.render(lesson.prompts, "question", **fields).messages
+    return Reply((*sent, ("assistant", answer.text.strip())), answer)
 
 
 def _against(lesson: Lesson, draft: Draft, answer: Answer) -> Wrong | None:

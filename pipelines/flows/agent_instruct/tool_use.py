@@ -18,7 +18,7 @@ from pipelines.errors import PromptTooLong
 from pipelines.flows.agent_instruct.checks import Wrong, no_of, without_text
 from pipelines.flows.agent_instruct.drafts import Draft
 from pipelines.flows.agent_instruct.lesson import Lesson
-from pipelines.flows.agent_instruct.respond import Reply
+from pipelines.flows.agent_instruct.respond import Reply, opened
 from pipelines.flows.agent_instruct.tool_cases import CASES, Plan, instruct, refined
 from pipelines.flows.agent_instruct.tool_lists import transform
 from pipelines.flows.agent_instruct.tools import Api, as_json, call_schema, marked, shown, turn_schema
@@ -46,8 +46,7 @@ async def respond(lesson: Lesson, draft: Draft) -> Reply:
     schema = turn_schema(seen, lesson.characters(0.5))
     fields = draft.fields()
     answer = await lesson.ask("respond", "question", schema=schema, **fields)
-    sent = answer.sent or lesson.skill.render(lesson.prompts, "question", **fields).messages
-    reply = Reply((*sent, ("assistant", answer.text.strip())), answer)
+    reply = opened(lesson, answer, fields)
     turn = structured(answer, schema)
     if isinstance(turn, Item):
         return replace(reply, wrong=no_of(turn))
