@@ -31,7 +31,7 @@ _HEAD = 8000
 #: What a fence, or another mark that only a written page has, weighs in lines of code.
 _FRAME = 10
 #: What JSON that describes an API, or a list of them, begins with, and keys that it has.
-_APIS = (r"\A\s*(?:\[\s*)?\{\s*\"", r"\"name\"\s*:\s*\"", r"\"(?:parameters|returns)\"\s*:")
+_APIS = (r"\A\s*(?:\[\s*)?\{\s*\"", r"\"name\"\s*:\s*\"", r"\"(?:parameters|returns|input_schema|inputSchema)\"\s*:")
 
 
 def kinds(table: pa.Table, *, column: str) -> pa.StringArray:

@@ -2,7 +2,8 @@
 
 ``{"name": "get_tides", "description": "...", "parameters": [{"name": "harbour", "type": "string", "required": true,
 "description": "..."}], "returns": "..."}`` is one; a list of such objects is what goes into a prompt. A list that is
-given may also say ``errors``, and of parameters ``enum`` and ``items``, and have arrays and objects for parameters.
+given may also say ``errors``, and of parameters ``enum`` and ``items``, and have arrays and objects for parameters; it
+may be in the form that chat APIs (``{"type": "function", "function": {...}}``) and MCP servers (``inputSchema``) take.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ LONGEST_ARGUMENT = 2000
 _NAME, _PARAMETERS = 40, 6
 #: How deep lists and objects within an argument go where its API does not say what is in them.
 _DEPTH = 3
+#: Where chat APIs and MCP servers have the JSON Schema of what an API takes.
+_SCHEMAS = ("parameters", "input_schema", "inputSchema")
 
 
 def api_schema(words: int) -> dict[str, Any]:
@@ -91,10 +94,36 @@ def read_apis(text: str) -> list[Api] | None:
     """The APIs that a seed describes, if it is a JSON list of them (or one of them); None where it is not."""
     try:
         value = read_json(text)
-        apis = value if isinstance(value, list) else [value]
+        apis = [_listed(api) for api in (value if isinstance(value, list) else [value])]
         return (distinct(apis) or None) if all(_GIVEN.is_valid(api) for api in apis) else None
     except (ValueError, RecursionError):
         return None
+
+
+def _listed(given: Any) -> Any:
+    """An API in the form of chat APIs or MCP servers in the form of this module; anything else as it is given."""
+    if not isinstance(given, dict):
+        return given
+    if given.get("type") == "function" and isinstance(given.get("function"), dict):
+        given = given["function"]
+    key = next((key for key in _SCHEMAS if isinstance(given.get(key), dict)), None)
+    if key is None or given[key].get("type") != "object":
+        return given
+    properties, needed = given[key].get("properties", {}), given[key].get("required", [])
+    if not (isinstance(properties, dict) and isinstance(needed, list)):
+        return given
+    if not all(isinstance(one, dict) for one in properties.values()):
+        return given
+    parameters = [
+        {**one, "name": name, "type": _named(one.get("type")), "required": name in needed}
+        for name, one in properties.items()
+    ]
+    return {**{name: value for name, value in given.items() if name != key}, "parameters": parameters}
+
+
+def _named(kind: Any) -> Any:
+    """The type of a parameter: of ``["string", "null"]``, which one that may be left out has, the first."""
+    return next((one for one in kind if one != "null"), None) if isinstance(kind, list) else kind
 
 
 def distinct(apis: Iterable[Api]) -> list[Api]:

@@ -48,10 +48,55 @@ def test_lists_that_are_given_are_read_and_count_as_code_in_whatever_form(one, f
         assert kinds(pa.table({"text": [text]}), column="text").to_pylist() == ["code"]
 
 
+#: The same API as chat APIs and MCP servers have it.
+TAKES = {
+    "type": "object",
+    "properties": {
+        "harbour": {"type": "string", "description": "which"},
+        "unit": {"type": ["null", "string"], "enum": ["m", "ft"]},
+        "where": {"type": "object", "required": ["x"]},
+    },
+    "required": ["harbour"],
+}
+ELSEWHERE = {
+    "chat API": {
+        "type": "function",
+        "function": {"name": "getTides", "description": "Gives tides.", "parameters": TAKES},
+    },
+    "flat": {"type": "function", "name": "getTides", "description": "Gives tides.", "parameters": TAKES},
+    "MCP": {"name": "getTides", "description": "Gives tides.", "inputSchema": TAKES, "title": "Tides"},
+    "another": {"name": "getTides", "description": "Gives tides.", "input_schema": TAKES},
+}
+
+
+@pytest.mark.parametrize("given", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_lists_in_the_form_of_chat_apis_are_read_and_count_as_code(given):
+    text = json.dumps([given])
+    [one] = read_apis(text)
+    assert kinds(pa.table({"text": [text]}), column="text").to_pylist() == ["code"]
+    assert [(it["name"], it["type"], it["required"]) for it in one["parameters"]] == [
+        ("harbour", "string", True),
+        ("unit", "string", False),
+        ("where", "object", False),
+    ]
+    assert takes(one, harbour="Ostend", unit="m") and not takes(one, unit="m") and not takes(one, harbour=1)
+
+
+def test_an_api_of_a_chat_api_that_takes_nothing():
+    [one] = read_apis('{"name": "now", "description": "The time.", "parameters": {"type": "object"}}')
+    assert one["parameters"] == [] and takes(one)
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "def f(): pass",
+        '{"name": "f", "description": "", "parameters": {"type": "object", "properties": {"a": 1}}}',
+        '{"name": "f", "description": "", "parameters": {"type": "object", "properties": {"a": {}}}}',
+        '{"name": "f", "description": "", "parameters": {"type": "object", "properties": []}}',
+        '{"name": "f", "description": "", "parameters": {"type": "object", "properties": {}, "required": 1}}',
+        '{"name": "f", "description": "", "parameters": {"type": [], "properties": {"a": {"type": ["null"]}}}}',
+        '{"type": "function", "function": {"type": "function", "function": 1}}',
         "[]",
         '[{"name": "x"}]',
         '[{"name": "Ann", "description": "A nurse who walks on the beach every day."}]',
