@@ -19,7 +19,7 @@ from pipelines import settings
 from pipelines.engine.chat import ChatTokenizer, load
 from pipelines.engine.environment import environment
 from pipelines.engine.llm import Request
-from pipelines.engine.resources import GIB, gpus_per_copy, kv_cache_bytes, memory_problem
+from pipelines.engine.resources import CPU_BLOCK, GIB, gpus_per_copy, kv_cache_bytes, memory_problem
 from pipelines.engine.weights import resolve
 from pipelines.errors import CallFailed, EngineDead, UserError
 from pipelines.prompts import Rendered
@@ -153,6 +153,7 @@ class VllmEngine:
         }
         if engine.device == "cpu":
             arguments["kv_cache_memory_bytes"] = self._kv_cache(where)
+            arguments["block_size"] = CPU_BLOCK
             # Where a prompt is prefilled in pieces, vLLM 0.32 rolls back a seeded request's generator, which a CPU
             # generator cannot: the engine dies ("CPU Generator does not use offset"). So prompts are prefilled whole.
             arguments["enable_chunked_prefill"] = False
