@@ -72,7 +72,7 @@ def model_that_never_ends(place: Path) -> Path:
     return place
 
 
-def overrides(scratch: Path, rows: int, tokens: int) -> list[str]:
+def overrides(scratch: Path, rows: int, tokens: int, slots: int) -> list[str]:
     """The run as a command line has it."""
     texts = pq.read_table(DATA / "seeds.parquet", columns=["text"])["text"].to_pylist()
     step = len(texts) // rows
@@ -86,6 +86,7 @@ def overrides(scratch: Path, rows: int, tokens: int) -> list[str]:
         f"model.weights={model_that_never_ends(scratch / 'model')}",
         f"engine.kv_cache_gib={CACHE_GIB}",
         f"sampling.max_tokens={tokens}",
+        f"engine.max_num_seqs={slots}",
     ]
 
 
@@ -197,6 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--tokens", type=int, default=24, help="of each answer")
+    parser.add_argument("--slots", type=int, default=64, help="answers that an engine writes at once")
     parser.add_argument("--without", nargs="*", default=[], choices=("chain", "passes", "bare"))
     for hidden in ("way", "run", "told"):
         parser.add_argument(f"--{hidden}", help=argparse.SUPPRESS)
@@ -213,7 +215,8 @@ def main() -> None:
         "bare": "bare engine, all prompts known",
     }
     calls = asked.rows * len(STEPS)
-    print(f"\n| {asked.rows} texts, {calls} calls of {asked.tokens} | rows/s | tokens/s | start s | peak | cached |")
+    work = f"{asked.rows} texts, {calls} calls of {asked.tokens}, {asked.slots} at once"
+    print(f"\n| {work} | rows/s | tokens/s | start s | peak | cached |")
     print("|---|---|---|---|---|---|")
 
     def line(name: str, arm: Arm) -> float:
@@ -226,9 +229,8 @@ def main() -> None:
         return speed
 
     with tempfile.TemporaryDirectory() as scratch:
-        ours = line(
-            "nightmill, one engine", one_engine(overrides(Path(scratch), asked.rows, asked.tokens), calls, asked.tokens)
-        )
+        run = overrides(Path(scratch), asked.rows, asked.tokens, asked.slots)
+        ours = line("nightmill, one engine", one_engine(run, calls, asked.tokens))
         speeds = {
             way: line(name, other(way, Path(scratch) / "run"))
             for way, name in names.items()
