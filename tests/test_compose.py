@@ -168,6 +168,14 @@ def test_all_mistakes_are_said_at_once() -> None:
     assert all(any(line.startswith(one) for line in lines) for one in expected), message
 
 
+def test_a_wrong_scale_is_one_mistake_and_not_one_for_each_number_that_goes_by_it() -> None:
+    how = ["recipe=agent_instruct", "input=a", "text_column=text", "output=b"]
+    assert mistakes("recipe.scale=smal", base=how).startswith("recipe.scale=smal: must be paper or small")
+    both = mistakes("recipe.scale=smal", "recipe.rounds=${nowhere}", base=how)
+    assert "recipe.rounds: Interpolation key 'nowhere' not found" in both and "recipe.types" not in both
+    assert "recipe.judge_at_least=11: must be from 1 to 10" in mistakes("recipe.judge_at_least=11", base=how)
+
+
 def test_what_must_be_set_depends_on_the_verb() -> None:
     message = mistakes(base=[])
     assert all(f"{key} is not" in message for key in ("recipe", "input", "output"))

@@ -152,8 +152,7 @@ class VllmEngine:
             "worker_extension_cls": "pipelines.engine.orphan.WorkerExtension",
         }
         if engine.device == "cpu":
-            arguments["kv_cache_memory_bytes"] = self._kv_cache(where)
-            arguments["block_size"] = CPU_BLOCK
+            arguments |= {"kv_cache_memory_bytes": self._kv_cache(where), "block_size": CPU_BLOCK}
             # Where a prompt is prefilled in pieces, vLLM 0.32 rolls back a seeded request's generator, which a CPU
             # generator cannot: the engine dies ("CPU Generator does not use offset"). So prompts are prefilled whole.
             arguments["enable_chunked_prefill"] = False

@@ -147,7 +147,7 @@ class AgentInstruct(Recipe):
 
     skill: Any = key("all, a skill's name, a YAML file of one, or a list of these", rule=NOT_EMPTY)
     scale: str = key(
-        "paper, or small (one transformer, few instructions, 96 tokens a call, under 1,000 a seed)",
+        "paper, or small (one transformer, few instructions, 96 tokens a call, under 1,000 a seed and skill)",
         rule=Rule("paper or small", lambda scale: scale in ("paper", "small")),
     )
     scales: dict[str, Any] = key("what the keys below are at each scale", {})
@@ -163,7 +163,7 @@ class AgentInstruct(Recipe):
     follow_ups: int = key("user turns after the response, in other skills", rule=at_least(0))
     max_tokens: int = key("longest answer of a call, in tokens; sampling.max_tokens takes it", rule=at_least(16))
     tokens: int | None = key(
-        "tokens that a seed may generate, at most; answers beyond are cut, and their items rejected; null: no bound",
+        "tokens that a seed may generate in a skill; answers beyond are cut, their items rejected; null: no bound",
         None,
         rule=at_least(1),
     )
@@ -173,7 +173,9 @@ class AgentInstruct(Recipe):
         "evaluation sets (files, or a list): rows that share a run of words with one are rejected", None, literal=True
     )
     decontaminate_ngram: int = key("words of such a run", rule=at_least(1))
-    judge_at_least: int | None = key("score from 1 to 10 below which a judge's no counts; null asks no judge", None)
+    judge_at_least: int | None = key(
+        "score from 1 to 10 that a judge must give a finished row; null asks no judge", None, rule=between(1, 10)
+    )
     taxonomy: Any = key("the skills as read from their files; recipe.skill names them", None)
 
 

@@ -55,6 +55,13 @@ def connect(cluster: Mapping[str, Any]) -> bool:
         raise UserError(
             f"cluster.address={address}: no Ray cluster answers there ({error}); start one with `ray start --head`"
         ) from error
+    except Exception as error:
+        # Ray's own word for a node that is not up within 30 s is a bare Exception, and so are others of its start.
+        place = "Ray did not start on this machine" if address == "local" else f"cluster.address={address}: not joined"
+        raise RunStopped(
+            f"{place} ({first_line(error)}); where that is busy with other work, run the same command again: it goes "
+            "on from what is committed"
+        ) from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -113,9 +113,10 @@ def check(
     """
     hashed = tuple(id_columns) if id_columns else None
     new: dict[str, Any] = {"text_column": text_column, "id_column": id_column, "limit": limit, "id_columns": hashed}
-    new["limit_by"] = None if limit is None else limit_by
-    was = {key: getattr(old, key) for key in new}
-    found = [f"{key}: {_shown(was[key])} -> {_shown(new[key])}" for key in new if was[key] != new[key]]
+    was = {key: getattr(old, key) for key in new} | _counted(old.limit_by)
+    new |= _counted(None if limit is None else limit_by)
+    keys = dict.fromkeys([*was, *new])
+    found = [f"{key}: {_shown(was.get(key))} -> {_shown(new.get(key))}" for key in keys if was.get(key) != new.get(key)]
     listing = find(input)
     before = {file.path: file for file in old.files}
     now = {file.path: file for file in listing.files}
@@ -133,6 +134,11 @@ def check(
             + "\n  ".join(sorted(found)[:_LISTED])
             + f"{more}\nPut it back as it was, or start another run with another output="
         )
+
+
+def _counted(limit_by: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a limit counts by, each part by its key."""
+    return {f"recipe.limit_by.{key}": value for key, value in (limit_by or {}).items()}
 
 
 def _shown(setting: object) -> str:

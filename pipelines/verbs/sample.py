@@ -6,6 +6,7 @@ Ids, columns and order are those of a run. Nothing is written, and no more of th
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -86,12 +87,14 @@ def first_seeds(manifest: Manifest, rows: int, stages: Sequence[Stage]) -> pa.Ta
     Raises:
         UserError: none does.
     """
-    found: list[pa.Table] = []
+    found, reasons = list[pa.Table](), Counter[str]()
     for shard in seed_tables(manifest, rows_per_shard=rows):
-        found.append(judged(shard.table, stages)[0])
+        passed, rejected = judged(shard.table, stages)
+        found.append(passed)
+        reasons.update(reason for _, reason in rejected.values())
         if sum(table.num_rows for table in found) >= rows:
             break
-    return _some(pa.concat_tables(found), manifest).slice(0, rows)
+    return _some(pa.concat_tables(found), manifest, reasons).slice(0, rows)
 
 
 def spread_seeds(manifest: Manifest, rows: int, stages: Sequence[Stage]) -> pa.Table:
@@ -102,13 +105,14 @@ def spread_seeds(manifest: Manifest, rows: int, stages: Sequence[Stage]) -> pa.T
     """
     files = list(_files_within(manifest))
     chosen = [files[place] for place in evenly(len(files), _FILES).tolist()]
-    found: list[pa.Table] = []
+    found, reasons = list[pa.Table](), Counter[str]()
     for one in chosen:
         first = next(seed_tables(one, rows_per_shard=_ROWS_READ // len(chosen))).table
-        passed = judged(first, stages)[0]
+        passed, rejected = judged(first, stages)
+        reasons.update(reason for _, reason in rejected.values())
         places = evenly(passed.num_rows, max(1, rows // len(chosen)))
         found.append(passed.take(pa.array(places)))
-    return _some(pa.concat_tables(found), manifest)
+    return _some(pa.concat_tables(found), manifest, reasons)
 
 
 def judged(table: pa.Table, stages: Sequence[Stage]) -> tuple[pa.Table, dict[str, tuple[str, str]]]:
@@ -118,7 +122,8 @@ def judged(table: pa.Table, stages: Sequence[Stage]) -> tuple[pa.Table, dict[str
         if stage.kind == "map":
             table = bind(stage.node["map"])(table)
         if stage.kind == "flow" and not stage.asks:
-            table = _unasked(stage, table)
+            table, refused = _unasked(stage, table)
+            rejected |= {id_: (stage.name, reason) for id_, reason in refused.items()}
         if stage.kind != "filter":
             continue
         rules = {reason: bind(node) for reason, node in stage.node["filters"].items()}
@@ -130,8 +135,8 @@ def judged(table: pa.Table, stages: Sequence[Stage]) -> tuple[pa.Table, dict[str
     return table, rejected
 
 
-def _unasked(stage: Stage, table: pa.Table) -> pa.Table:
-    """What a flow that asks no model makes of rows; ids are those of the rows, numbered."""
+def _unasked(stage: Stage, table: pa.Table) -> tuple[pa.Table, dict[str, str]]:
+    """What a flow that asks no model makes of rows, with their ids, numbered; and why nothing of the others."""
     flow = bind(stage.node["flow"])
 
     async def every() -> list[Any]:
@@ -144,7 +149,12 @@ def _unasked(stage: Stage, table: pa.Table) -> pa.Table:
         for number, item in enumerate(items)
         if item.reason is None
     ]
-    return bare_rows([id_ for id_, _ in kept], [columns for _, columns in kept], stage.node["columns"])
+    refused = {
+        id_: items[0].reason
+        for id_, items in zip(table["id"].to_pylist(), made, strict=True)
+        if items and all(item.reason is not None for item in items)
+    }
+    return bare_rows([id_ for id_, _ in kept], [columns for _, columns in kept], stage.node["columns"]), refused
 
 
 class _NoModel:
@@ -153,11 +163,12 @@ class _NoModel:
     draw = 0
 
 
-def _some(seeds: pa.Table, manifest: Manifest) -> pa.Table:
+def _some(seeds: pa.Table, manifest: Manifest, reasons: Counter[str]) -> pa.Table:
     if not seeds.num_rows:
+        why = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common()) or "all are empty"
         raise UserError(
-            f"text_column={manifest.text_column}: none of the rows looked at can be a seed (all are empty, or rejected "
-            "by a filter); choose another column"
+            f"text_column={manifest.text_column}: none of the rows looked at can be a seed ({why}); choose another "
+            "column, or another input"
         )
     return seeds
 

@@ -110,16 +110,27 @@ def render(result: Mapping[str, Any]) -> Group:
         head += f" by pid {driver['pid']} on {driver['host']} (heartbeat {driver['heartbeat_age_s']:.0f} s ago)"
     head += f" ({', '.join(result[key] for key in ('recipe', 'model', 'engine') if result[key])})"
     table = Table()
-    for column in ("stage", "shards", "rows in", "kept", "rejected", "failed", "items kept", "tokens", "lost to"):
+    for column in (
+        "stage",
+        "shards",
+        "rows in",
+        "kept",
+        "rejected",
+        "failed",
+        "items kept",
+        "tokens in",
+        "out",
+        "lost to",
+    ):
         table.add_column(column, justify="left" if column in ("stage", "lost to") else "right")
     for name, stage in by_step(result["stages"]).items():
         planned = "?" if stage["shards_planned"] is None else f"{stage['shards_planned']:,}"
-        tokens = stage["prompt_tokens"] + stage["completion_tokens"]
+        tokens = (stage["prompt_tokens"], stage["completion_tokens"])
         table.add_row(
             Text(name),
             f"{stage['shards_committed']:,}/{planned}",
             *(f"{stage[k]:,}" for k in ("rows_in", "rows_kept", "rows_rejected", "rows_failed", "items_kept")),
-            f"{tokens:,}" if tokens else "",
+            *(f"{count:,}" if count else "" for count in tokens),
             losses(stage),
         )
     lines = [f"why:  {plain(result['reason'], 2000)}"] if result["reason"] else []

@@ -134,7 +134,7 @@ def test_a_manifest_remembers_it_and_a_change_is_named(tmp_path: Path) -> None:
     assert Manifest.from_json(manifest.to_json()) == manifest
     assert manifest.fingerprint != freeze(path, text_column="text", limit=1).fingerprint
     check(manifest, path, text_column="text", limit=1, limit_by=BY)
-    with pytest.raises(UserError, match="limit_by"):
+    with pytest.raises(UserError, match=r"recipe.limit_by.of: \['a', 'b'\] -> \['a'\]"):
         check(manifest, path, text_column="text", limit=1, limit_by={**BY, "of": ["a"]})
 
 

@@ -123,8 +123,15 @@ def test_the_engine_is_stopped_when_it_dies(config, engines, monkeypatch):
 
 def test_an_input_without_a_seed_is_refused(config, tmp_path):
     pq.write_table(pa.table({"text": ["", "  "]}), tmp_path / "seeds.parquet")
-    with pytest.raises(UserError, match="none of the rows looked at can be a seed"):
+    with pytest.raises(UserError, match=r"none of the rows looked at can be a seed \(all are empty\)"):
         preview(config())
+
+
+def test_a_seed_that_no_skill_takes_is_told_from_an_empty_one(config, tmp_path):
+    pq.write_table(pa.table({"text": ["The tide was low that night.", ""]}), tmp_path / "seeds.parquet")
+    how = ("recipe=agent_instruct", "recipe.skill=coding", "text_column=text")
+    with pytest.raises(UserError, match=r"can be a seed \(1 needs_code\)"):
+        preview(config(*how))
 
 
 def test_the_ids_and_answers_are_those_of_a_run(config):
