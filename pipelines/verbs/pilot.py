@@ -23,6 +23,8 @@ from pipelines.towards import busy_seconds
 
 #: Parts of which sizes are looked at, of each stage.
 _PARTS = 16
+#: Keys of a recipe that a forecast goes by, or that follow from others which a user gives.
+_FOLLOWING = ("stages", "hops", "max_new_per_hop", "taxonomy", "limit_by")
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,16 @@ def pilot_of(url: str, config: Mapping[str, Any], stages: Sequence[Stage]) -> Pi
         groups.setdefault(StageName.read(one.record.name).step, []).append(one)
     nodes = {stage.called.step: stage.node for stage in stages}
     found = {name: _step(now, group, nodes.get(name)) for name, group in groups.items()}
-    knobs, then = config["recipe"], recorded["recipe"]
-    others = [
-        f"recipe.{key}={then.get(key)} (here {value})"
-        for key, value in knobs.items()
-        if key not in ("stages", "hops", "max_new_per_hop") and then.get(key) != value
-    ]
-    return Pilot(place.url, recorded["engine"]["kind"], found, tuple(others))
+    return Pilot(place.url, recorded["engine"]["kind"], found, differences(recorded["recipe"], config["recipe"]))
+
+
+def differences(then: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, ...]:
+    """The knobs of a recipe that had other values in the pilot; of tables only the names."""
+    return tuple(
+        f"recipe.{key} (a table)" if isinstance(value, Mapping) else f"recipe.{key}={then.get(key)} (here {value})"
+        for key, value in here.items()
+        if key not in _FOLLOWING and then.get(key) != value
+    )
 
 
 def _step(every: Sequence[StageNow], group: Sequence[StageNow], node: Mapping[str, Any] | None) -> Step:

@@ -8,6 +8,7 @@ from pipelines.compose import compose
 from pipelines.errors import UserError
 from pipelines.run import run
 from pipelines.verbs.forecast import notes
+from pipelines.verbs.pilot import differences
 from pipelines.verbs.plan import plan, render
 
 pytestmark = pytest.mark.usefixtures("ray_here")
@@ -120,6 +121,18 @@ def test_it_is_shown_with_its_limits(pilot):
     told = plan(compose(settings(seeds, f"forecast.pilot={pilot[0]}"), needs=("recipe", "input")))
     assert "forecast.pilot is a simulated run: its yields and tokens are no model's" in told["notes"]
     assert "by the pilot: " in render(told).renderables[-1].plain
+
+
+def test_settings_of_a_pilot_that_differ_are_told_in_a_line():
+    then = {"skill": "all", "taxonomy": {"fermi": {}}, "stages": {}, "tries": 3, "quotas": {"age": {"child": 1}}}
+    here = {
+        "skill": "coding",
+        "taxonomy": {"coding": {}},
+        "stages": {"a": 1},
+        "tries": 3,
+        "quotas": {"age": {"old": 1}},
+    }
+    assert differences(then, here) == ("recipe.skill=all (here coding)", "recipe.quotas (a table)")
 
 
 def test_a_pilot_of_another_recipe_or_without_a_stage_is_refused(pilot, tmp_path):
