@@ -258,10 +258,10 @@ def _in_json(value: object) -> str:
 
 def render(result: Mapping[str, Any]) -> Text:
     """One sentence: how many rows lie where."""
+    seen = [name for name in result["files"] if not name.rpartition("/")[2].startswith(".")]
     return Text(
         plain(
-            f"{counted(result['rows'], 'row')} as {result['format']}, "
-            f"{counted(len(result['files']), 'file')}: {result['to']}",
+            f"{counted(result['rows'], 'row')} as {result['format']}, {counted(len(seen), 'file')}: {result['to']}",
             4000,
         )
     )

@@ -13,7 +13,7 @@ from pipelines.compose import compose
 from pipelines.engine.weights import resolve
 from pipelines.errors import UserError
 from pipelines.run import run
-from pipelines.verbs.export import export
+from pipelines.verbs.export import export, render
 from pipelines.verbs.layouts import agent_instruct, chat, persona_hub, sharegpt
 
 
@@ -123,6 +123,7 @@ def test_what_is_released_is_input_as_it_is(tmp_path):
     run(compose([*how, "engine.accepted=1", *given]))
     told = export(str(tmp_path / "first"), format="persona_hub", to=str(tmp_path / "released"))
     assert [name.rpartition("/")[2] for name in told["files"]] == ["math.jsonl", ".nightmill-export.json"]
+    assert ", 1 file: " in render(told).plain  # the mark by which it knows its own is not one to look for
     released = [json.loads(line) for line in (tmp_path / "released" / "math.jsonl").read_text().splitlines()]
     assert {tuple(one) for one in released} == {("input persona", "synthesized text", "description")}
     again = [
