@@ -61,8 +61,8 @@ def compose(overrides: Sequence[str], *, needs: Collection[str] = NEEDS) -> dict
     ruled, broken = list(check.rule_mistakes(config)), list(_broken_references(config))
     asked.wrong.extend(ruled)
     # A value that no rule allows leads references astray that go by it; it alone is to be mended.
-    led = [f".{line.partition(': ')[0].partition('=')[2]}." for line in ruled]
-    asked.wrong.extend(line for line in broken if not any(value in line for value in led))
+    led = {line.partition(": ")[0].partition("=")[2] for line in ruled} - {""}
+    asked.wrong.extend(line for line in broken if led.isdisjoint(re.split(r"[.']", line)))
     if not broken and not _missing(config) - set(NEEDS):
         asked.wrong.extend(_read_files(config))
         plain = _plain(config)

@@ -206,7 +206,7 @@ def started(arguments: list[str]) -> dict[str, float]:
                 peak = max(peak, psutil.Process(process.pid).memory_info().rss)
             except psutil.Error:
                 return
-            time.sleep(0.2)
+            time.sleep(0.2)  # how often memory is looked at
 
     watcher = threading.Thread(target=watch)
     watcher.start()

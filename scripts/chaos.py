@@ -65,7 +65,7 @@ def killed(line: list[str], output: Path, number: int, chance: random.Random, wi
         [sys.executable, "-m", "pipelines.cli", "run", *line], stdout=sys.stderr, start_new_session=True
     )
     while shards(output) == before and run.poll() is None:
-        time.sleep(0.1)
+        time.sleep(0.1)  # polling a file system
     moment = chance.uniform(0, within)
     try:
         run.wait(moment)

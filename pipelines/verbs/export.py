@@ -258,7 +258,7 @@ def _in_json(value: object) -> str:
 
 def render(result: Mapping[str, Any]) -> Text:
     """One sentence: how many rows lie where."""
-    seen = [name for name in result["files"] if not name.rpartition("/")[2].startswith(".")]
+    seen = [name for name in result["files"] if not name.endswith(_MARKER)]
     return Text(
         plain(
             f"{counted(result['rows'], 'row')} as {result['format']}, {counted(len(seen), 'file')}: {result['to']}",

@@ -125,12 +125,11 @@ def render(result: Mapping[str, Any]) -> Group:
         table.add_column(column, justify="left" if column in ("stage", "lost to") else "right")
     for name, stage in by_step(result["stages"]).items():
         planned = "?" if stage["shards_planned"] is None else f"{stage['shards_planned']:,}"
-        tokens = (stage["prompt_tokens"], stage["completion_tokens"])
         table.add_row(
             Text(name),
             f"{stage['shards_committed']:,}/{planned}",
             *(f"{stage[k]:,}" for k in ("rows_in", "rows_kept", "rows_rejected", "rows_failed", "items_kept")),
-            *(f"{count:,}" if count else "" for count in tokens),
+            *(f"{stage[k]:,}" if stage[k] else "" for k in ("prompt_tokens", "completion_tokens")),
             losses(stage),
         )
     lines = [f"why:  {plain(result['reason'], 2000)}"] if result["reason"] else []
