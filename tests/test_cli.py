@@ -107,6 +107,13 @@ def test_the_keys_in_the_help_are_those_of_the_schemas(capsys: pytest.CaptureFix
     assert "qwen2.5_72b" in shown
 
 
+def test_a_chosen_recipe_shows_its_own_keys_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["run", "recipe=persona_to_persona", "--help"])
+    shown = capsys.readouterr().out
+    assert "\n  recipe.hops " in shown and "\n  recipe.overlong " in shown
+    assert "\n  recipe.granularity " not in shown and "\n  recipe.skill " not in shown
+
+
 @pytest.mark.parametrize(
     ("overrides", "bracket"),
     [

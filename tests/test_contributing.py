@@ -6,7 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
+
+from pipelines.flows.agent_instruct.constraints import CONSTRAINTS
+from pipelines.flows.agent_instruct.skill import Agent, Skill
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "CONTRIBUTING.md").read_text()
@@ -36,6 +40,13 @@ def test_the_worked_example_runs(tmp_path):
     assert titles["rows_in"] == 40
     assert titles["rows_kept"] + titles["rows_rejected"] == 40
     assert set(titles["items_rejected"]) <= {"wrong_length", "cut_by_max_tokens"}
+
+
+def test_every_key_and_constraint_of_a_skill_is_in_the_docs():
+    page = (ROOT / "docs" / "agent_instruct.md").read_text()
+    taught = page[page.index("## A skill of your own") :]
+    keys = {key.name for schema in (Skill, Agent) for key in fields(schema)} | set(CONSTRAINTS)
+    assert [key for key in sorted(keys) if not re.search(rf"\b{key}\b", taught)] == []
 
 
 def test_the_skill_of_ones_own_runs(tmp_path):

@@ -84,8 +84,10 @@ def _keys(chosen: Mapping[str, Any]) -> Iterator[str]:
         yield from textwrap.wrap(f"{group}=  {', '.join(options(group))}", WIDTH, subsequent_indent="  ")
         values = chosen[group] or {}
         if group == "recipe":
-            variants = {"every recipe": knobs.RECIPES["plain"], **knobs.RECIPES}
-            yield from _variants("recipe.", variants, dict.fromkeys(variants, values))
+            every = {"every recipe": knobs.RECIPES["plain"], **knobs.RECIPES}
+            # A chosen recipe has the keys of its schema, and no others; none that is unknown gets here.
+            own = {name: schema for name, schema in every.items() if {one.name for one in fields(schema)} <= {*values}}
+            yield from _variants("recipe.", own or every, dict.fromkeys(every, values))
         elif group == "engine":
             yield from _variants("engine.", settings.ENGINES, {values["kind"]: values})
         else:

@@ -114,6 +114,8 @@ def _counted(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[Values, 
 
 def _refuse(columns: Sequence[str], known: dict[str, pa.DataType]) -> None:
     plain = sorted(name for name, kind in known.items() if not pa.types.is_nested(kind))
+    if not known:
+        raise UserError(f"--by {','.join(columns)}: nothing is committed in this run yet; ask again later")
     for name in columns:
         if name not in known:
             raise UserError(f"--by {name}: no row of this run has that column; they have {', '.join(plain)}")

@@ -214,7 +214,11 @@ class Root:
     text_column: str = key("column that holds the seed's text", "text", NOT_EMPTY, literal=True)
     id_column: str | None = key("column with the row's id; null hashes id_columns", None, NOT_EMPTY, literal=True)
     id_columns: list[str] = key("columns that are hashed into a row's id; none: text_column alone", [], literal=True)
-    limit: int | None = key("take only the first N input rows, in manifest order", None, at_least(1))
+    limit: int | None = key(
+        "take only the first N input rows, in manifest order; of each kind where a recipe counts by kind",
+        None,
+        at_least(1),
+    )
     rows: int | None = key("only plan (the size to forecast) and preview (how many to show)", None, at_least(1))
     output: str = key("run directory; of a sweep, its root", rule=NOT_EMPTY, literal=True)
     seed: int = key("seed of everything drawn at random", 0)

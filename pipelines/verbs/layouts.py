@@ -79,13 +79,13 @@ def _released(row: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def chat(columns: Collection[str]) -> Layout:
-    """``chat.jsonl``: conversations as lists of ``{role, content}``, what chat templates and trainers take.
+    """``chat.jsonl``: conversations as lists of ``{role, content}``, what chat templates and trainers take; and ids.
 
     Raises:
         UserError: the rows have no messages.
     """
     _need("chat", columns, "messages")
-    return lambda row: ("chat", {"messages": _turns("chat", row)})
+    return lambda row: ("chat", {"id": row["id"], "messages": _turns("chat", row)})
 
 
 #: What ShareGPT calls the speakers.
@@ -93,7 +93,7 @@ _SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt", "tool": "t
 
 
 def sharegpt(columns: Collection[str]) -> Layout:
-    """``sharegpt.jsonl``: conversations as lists of ``{from, value}``.
+    """``sharegpt.jsonl``: conversations as lists of ``{from, value}``, with their ids.
 
     Raises:
         UserError: the rows have no messages.
@@ -102,9 +102,10 @@ def sharegpt(columns: Collection[str]) -> Layout:
     return lambda row: (
         "sharegpt",
         {
+            "id": row["id"],
             "conversations": [
                 {"from": _SPEAKERS[turn["role"]], "value": turn["content"]} for turn in _turns("sharegpt", row)
-            ]
+            ],
         },
     )
 

@@ -7,7 +7,7 @@ guessed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from typing import Any
 
@@ -42,8 +42,8 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
     """Count what ``run`` would do with this configuration; ``rows`` asks for another size than the input's.
 
     Returns:
-        ``input``: files and rows; ``rows``: what is planned for; ``stages``: for each ``name``, ``kind``, ``rows``
-        (``rows_known`` False where one item a row was assumed), ``calls``, ``prompt_tokens``,
+        ``input``: files, and rows within ``limit``; ``rows``: what is planned for; ``stages``: for each ``name``,
+        ``kind``, ``rows`` (``rows_known`` False where one item a row was assumed), ``calls``, ``prompt_tokens``,
         ``completion_tokens_at_most``, ``shards``, ``shards_committed``; ``totals`` of calls and tokens; ``tokens_by``:
         how prompts were measured; ``sampled`` seeds; ``notes``: what is not known, in sentences; ``forecast``: what a
         pilot says of this size, or None (``verbs/forecast.py``); ``target``: ``rows`` wanted, seeds ``given``, and
@@ -88,16 +88,19 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
         notes.append("target: run goes in rounds through these stages until it is reached; the first table is one pass")
     scaled = forecast(config, stages, config["rows"] or manifest.rows) if config["forecast"]["pilot"] else None
     notes += scale_notes(scaled) if scaled else ()
+    sums = {key: sum(stage[key] or 0 for stage in planned) for key in AMOUNTS}
+    if scaled is None:
+        notes += _hours(config["forecast"], sums["completion_tokens_at_most"])
     first = next(iter(trials.values()), None)
     return {
         "ok": True,
         "recipe": config["recipe"]["name"],
         "model": config["model"]["name"],
         "engine": config["engine"]["kind"],
-        "input": {"files": len(manifest.files), "rows": manifest.rows},
+        "input": {"files": len(manifest.files), "rows": manifest.rows, "limit": config["limit"]},
         "rows": config["rows"] or manifest.rows,
         "stages": planned,
-        "totals": {key: sum(stage[key] or 0 for stage in planned) for key in AMOUNTS},
+        "totals": sums,
         "tokens_by": first.tokens_by if first else None,
         "sampled": first.rows if first else 0,
         "notes": notes,
@@ -110,6 +113,16 @@ def _target(config: Mapping[str, Any], given: int, scaled: Mapping[str, Any] | N
     rows = config["target"]["rows"]
     known = scaled is not None and rows is not None and not config["rows"]
     return {"rows": rows, "given": given, "needed": scaled["seeds"] if scaled and known else None}
+
+
+def _hours(asked: Mapping[str, Any], tokens: int) -> Iterator[str]:
+    """What a speed that was given without a pilot says: the longest that the tokens out which are known can take."""
+    if speed := asked["tokens_per_second"]:
+        hours = tokens / speed / asked["devices"] / 3600
+        yield (
+            f"at forecast.tokens_per_second={speed:,} on {counted(asked['devices'], 'device')}, {tokens:,} tokens out "
+            f"take {hours:,.1f} hours; forecast.pilot=RUN tells what is written of them"
+        )
 
 
 def _flow(stage: Stage) -> str:
@@ -193,6 +206,7 @@ def render(result: Mapping[str, Any]) -> Group:
         f"{result['recipe']} over {counted(result['rows'], 'row')}"
         + (f", {_by(result['model'], result['engine'])}" if asks else ", without a model")
         + f"; the input has {counted(given['rows'], 'row')} in {counted(given['files'], 'file')}"
+        + (f" within limit={given['limit']:,}" if given["limit"] else "")
     ]
     if asks:
         lines.append(

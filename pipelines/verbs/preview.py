@@ -48,7 +48,8 @@ def preview(config: Mapping[str, Any]) -> dict[str, Any]:
         ``recipe``, ``model``, ``engine``, ``stage`` (the flow's), ``filters`` (stages whose verdict is shown);
         ``rows``: for each seed its id and columns, the calls (prompt, raw answers, finish reasons, tokens), the items
         (columns; ``reason`` is None for one that would be kept, ``stage`` says who rejects it) and the error, if its
-        flow broke; ``seconds`` of the rows alone, and ``seconds_to_load`` the engine.
+        flow broke; ``turned_away``: how many of the rows looked at did not come as far as the flow, by reason;
+        ``seconds`` of the rows alone, and ``seconds_to_load`` the engine.
 
     Raises:
         UserError: a mistake in the settings or the input, or a recipe without a flow.
@@ -62,7 +63,7 @@ def preview(config: Mapping[str, Any]) -> dict[str, Any]:
             f"recipe={config['recipe']['name']}: no stage asks a model, so there is nothing to preview; run it"
         )
     after = list(takewhile(lambda stage: stage.kind in ("filter", "map"), stages[flow.number + 1 :]))
-    seeds = first_seeds(manifest, config["rows"] or ROWS, way_to(stages, flow))
+    seeds, turned_away = first_seeds(manifest, config["rows"] or ROWS, way_to(stages, flow))
     log.info("asking %s (%s); loading it may take minutes", config["model"]["name"], config["engine"]["kind"])
     with _kept_aside():
         outcome, seconds_to_load, seconds = asyncio.run(_through(config, stages, flow, seeds))
@@ -74,6 +75,7 @@ def preview(config: Mapping[str, Any]) -> dict[str, Any]:
         "stage": flow.name,
         "filters": [stage.name for stage in after if stage.kind == "filter"],
         "rows": _told(seeds, outcome, after),
+        "turned_away": dict(turned_away.most_common()),
         "seconds": round(seconds, 3),
         "seconds_to_load": round(seconds_to_load, 3),
     }
@@ -182,7 +184,9 @@ def render(result: Mapping[str, Any]) -> Group:
             parts += (heading("failed; the row would wait in quarantine"), body(row["error"]))
     kept = sum(item["reason"] is None for row in rows for item in row["items"])
     tokens = sum(call["completion_tokens"] for row in rows for call in row["calls"])
+    away = ", ".join(f"{count:,} {reason}" for reason, count in result["turned_away"].items())
     lines = [
+        *([f"turned away before {result['stage']}: {away}"] if away else []),
         f"{counted(len(rows), 'row')}, {counted(kept, 'item')} that "
         f"{' and '.join([result['stage'], *result['filters']])} would keep",
         f"{tokens:,} tokens out in {result['seconds']:.1f} s, after {result['seconds_to_load']:.0f} s to load "

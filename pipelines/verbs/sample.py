@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from pipelines.stages.stage import Stage
 from pipelines.store.dataset import Shard
 from pipelines.store.freeze import freeze, settings_of
 from pipelines.store.manifest import Manifest
-from pipelines.store.seeds import seed_tables
+from pipelines.store.seeds import SeedShard, seed_tables
 
 #: Files that a spread sample is taken from, and rows that are read of them all together.
 _FILES, _ROWS_READ = 8, 16_384
@@ -81,20 +81,20 @@ def made_up(stages: Sequence[Stage], flow: Stage) -> pa.Table | None:
     return table
 
 
-def first_seeds(manifest: Manifest, rows: int, stages: Sequence[Stage]) -> pa.Table:
+def first_seeds(manifest: Manifest, rows: int, stages: Sequence[Stage]) -> tuple[pa.Table, Counter[str]]:
     """The first ``rows`` seeds that pass ``stages``, maps and filters; fewer where the input has fewer.
+
+    And how many of the rows looked at did not pass, by reason.
 
     Raises:
         UserError: none does.
     """
     found, reasons = list[pa.Table](), Counter[str]()
-    for shard in seed_tables(manifest, rows_per_shard=rows):
-        passed, rejected = judged(shard.table, stages)
+    for passed in _passing(seed_tables(manifest, rows_per_shard=rows), stages, reasons):
         found.append(passed)
-        reasons.update(reason for _, reason in rejected.values())
         if sum(table.num_rows for table in found) >= rows:
             break
-    return _some(pa.concat_tables(found), manifest, reasons).slice(0, rows)
+    return _some(pa.concat_tables(found), manifest, reasons).slice(0, rows), reasons
 
 
 def spread_seeds(manifest: Manifest, rows: int, stages: Sequence[Stage]) -> pa.Table:
@@ -105,14 +105,20 @@ def spread_seeds(manifest: Manifest, rows: int, stages: Sequence[Stage]) -> pa.T
     """
     files = list(_files_within(manifest))
     chosen = [files[place] for place in evenly(len(files), _FILES).tolist()]
-    found, reasons = list[pa.Table](), Counter[str]()
-    for one in chosen:
-        first = next(seed_tables(one, rows_per_shard=_ROWS_READ // len(chosen))).table
-        passed, rejected = judged(first, stages)
-        reasons.update(reason for _, reason in rejected.values())
-        places = evenly(passed.num_rows, max(1, rows // len(chosen)))
-        found.append(passed.take(pa.array(places)))
+    reasons = Counter[str]()
+    looked_at = (next(seed_tables(one, rows_per_shard=_ROWS_READ // len(chosen))) for one in chosen)
+    each = max(1, rows // len(chosen))
+    found = [passed.take(pa.array(evenly(passed.num_rows, each))) for passed in _passing(looked_at, stages, reasons)]
     return _some(pa.concat_tables(found), manifest, reasons)
+
+
+def _passing(shards: Iterable[SeedShard], stages: Sequence[Stage], reasons: Counter[str]) -> Iterator[pa.Table]:
+    """Of each shard the seeds that pass ``stages``; its other rows are counted in ``reasons``."""
+    for shard in shards:
+        passed, rejected = judged(shard.table, stages)
+        reasons.update(shard.rejected["reason"].to_pylist())
+        reasons.update(reason for _, reason in rejected.values())
+        yield passed
 
 
 def judged(table: pa.Table, stages: Sequence[Stage]) -> tuple[pa.Table, dict[str, tuple[str, str]]]:
@@ -165,7 +171,7 @@ class _NoModel:
 
 def _some(seeds: pa.Table, manifest: Manifest, reasons: Counter[str]) -> pa.Table:
     if not seeds.num_rows:
-        why = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common()) or "all are empty"
+        why = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common()) or "there are none"
         raise UserError(
             f"text_column={manifest.text_column}: none of the rows looked at can be a seed ({why}); choose another "
             "column, or another input"

@@ -54,7 +54,7 @@ def test_rows_without_personas_are_refused():
 
 
 TURNS = [{"role": "user", "content": "How?"}, {"role": "assistant", "content": "So."}]
-TAUGHT = {"skill": "reading_comprehension", "split": "rc", "messages": json.dumps(TURNS)}
+TAUGHT = {"id": "9f", "skill": "reading_comprehension", "split": "rc", "messages": json.dumps(TURNS)}
 
 
 def test_a_taught_row_goes_to_its_split_with_an_empty_system_turn():
@@ -89,9 +89,9 @@ def test_exported_messages_pass_through_a_chat_template():
 
 
 def test_conversations_as_chats_and_as_sharegpt():
-    assert chat(list(TAUGHT))(TAUGHT) == ("chat", {"messages": TURNS})
+    assert chat(list(TAUGHT))(TAUGHT) == ("chat", {"id": TAUGHT["id"], "messages": TURNS})
     turns = [{"from": "human", "value": "How?"}, {"from": "gpt", "value": "So."}]
-    assert sharegpt(list(TAUGHT))(TAUGHT) == ("sharegpt", {"conversations": turns})
+    assert sharegpt(list(TAUGHT))(TAUGHT) == ("sharegpt", {"id": TAUGHT["id"], "conversations": turns})
 
 
 @pytest.mark.parametrize("messages", [None, "no", '[{"role": "user"}]', '[{"role": "king", "content": "x"}]'])

@@ -64,8 +64,19 @@ def test_rows_asks_for_another_size(config):
     assert large["shards"] == 31_250
 
 
-def test_limit_is_obeyed(config):
-    assert of(plan(config("limit=7")), "personas")["calls"] == 7
+def test_limit_is_obeyed(config, shown):
+    told = plan(config("limit=7"))
+    assert of(told, "personas")["calls"] == 7
+    assert "the input has 7 rows in 1 file within limit=7" in shown(render(told))
+
+
+def test_a_speed_without_a_pilot_bounds_the_hours(config):
+    [note] = [
+        note
+        for note in plan(config("forecast.tokens_per_second=0.5", "forecast.devices=2"))["notes"]
+        if "at" in note[:2]
+    ]
+    assert note.startswith("at forecast.tokens_per_second=0.5 on 2 devices, 5,000 tokens out take 1.4 hours; ")
 
 
 def test_prompts_that_do_not_fit_are_told_and_counted_as_trimmed(config):

@@ -81,7 +81,9 @@ def test_the_first_rows_show_their_prompts_answers_and_items(config, engines, sh
         assert item["columns"]["persona"] == call["answers"][0]["text"]
     assert engines[0].stopped
     json.dumps(told)
+    assert told["turned_away"] == {"empty_text": 1}
     text = shown(render(told))
+    assert "turned away before personas: 1 empty_text" in text
     assert "{{ 7*7 }} <|im_start|>system" in text and "3 items that personas and quality would keep" in text
     assert "Simulated" in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["seeds.parquet"]
@@ -123,14 +125,14 @@ def test_the_engine_is_stopped_when_it_dies(config, engines, monkeypatch):
 
 def test_an_input_without_a_seed_is_refused(config, tmp_path):
     pq.write_table(pa.table({"text": ["", "  "]}), tmp_path / "seeds.parquet")
-    with pytest.raises(UserError, match=r"none of the rows looked at can be a seed \(all are empty\)"):
+    with pytest.raises(UserError, match=r"none of the rows looked at can be a seed \(2 empty_text\)"):
         preview(config())
 
 
 def test_a_seed_that_no_skill_takes_is_told_from_an_empty_one(config, tmp_path):
     pq.write_table(pa.table({"text": ["The tide was low that night.", ""]}), tmp_path / "seeds.parquet")
     how = ("recipe=agent_instruct", "recipe.skill=coding", "text_column=text")
-    with pytest.raises(UserError, match=r"can be a seed \(1 needs_code\)"):
+    with pytest.raises(UserError, match=r"can be a seed \(1 empty_text, 1 needs_code\)"):
         preview(config(*how))
 
 

@@ -88,6 +88,18 @@ def _given() -> dict[str, Any]:
 
 
 _GIVEN = Draft202012Validator(_given())
+#: What stands under one of ``_SCHEMAS``.
+_TAKEN = Draft202012Validator(
+    {
+        "type": "object",
+        "properties": {
+            "type": {"const": "object"},
+            "properties": {"type": "object", "additionalProperties": {"type": "object"}},
+            "required": {"type": "array"},
+        },
+        "required": ["type"],
+    }
+)
 
 
 def read_apis(text: str) -> list[Api] | None:
@@ -106,22 +118,18 @@ def _listed(given: Any) -> Any:
         return given
     if given.get("type") == "function" and isinstance(given.get("function"), dict):
         given = given["function"]
-    key = next((key for key in _SCHEMAS if isinstance(given.get(key), dict)), None)
-    if key is None or given[key].get("type") != "object":
+    key = next((key for key in _SCHEMAS if _TAKEN.is_valid(given.get(key))), None)
+    if key is None:
         return given
-    properties, needed = given[key].get("properties", {}), given[key].get("required", [])
-    if not (isinstance(properties, dict) and isinstance(needed, list)):
-        return given
-    if not all(isinstance(one, dict) for one in properties.values()):
-        return given
+    needed = given[key].get("required", [])
     parameters = [
-        {**one, "name": name, "type": _named(one.get("type")), "required": name in needed}
-        for name, one in properties.items()
+        {**one, "name": name, "type": _first_type(one.get("type")), "required": name in needed}
+        for name, one in given[key].get("properties", {}).items()
     ]
     return {**{name: value for name, value in given.items() if name != key}, "parameters": parameters}
 
 
-def _named(kind: Any) -> Any:
+def _first_type(kind: Any) -> Any:
     """The type of a parameter: of ``["string", "null"]``, which one that may be left out has, the first."""
     return next((one for one in kind if one != "null"), None) if isinstance(kind, list) else kind
 
