@@ -25,6 +25,7 @@ from pipelines import settings
 from pipelines.errors import UserError
 from pipelines.face import check
 from pipelines.face.asked import Asked, Mistakes, read
+from pipelines.face.collection import collection
 from pipelines.face.contents import contents
 from pipelines.face.demonstrations import demonstrations
 from pipelines.face.groups import options
@@ -223,6 +224,11 @@ def _read_files(config: DictConfig) -> Iterator[str]:
         yield from wrong
     if (given := OmegaConf.select(config, "recipe.decontaminate")) is not None:
         config.recipe.decontaminate, wrong = contents(_value(given), "recipe.decontaminate")
+        yield from wrong
+    if OmegaConf.select(config, "recipe.seeds_from") is not None and not OmegaConf.is_missing(config, "input"):
+        follows, wrong = collection(_value(config.input), config.recipe.seeds_from)
+        for name, value in follows.items():
+            OmegaConf.update(config, name, _literal(value), merge=False)
         yield from wrong
     if (given := OmegaConf.select(config, "recipe.skill")) is not None:
         skills, wrong = taxonomy(_value(given), _value(config.prompt))

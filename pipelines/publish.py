@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines import __version__
+from pipelines.bound import bind
 from pipelines.dedup.found import REMOVED
 from pipelines.errors import Damaged, UserError
 from pipelines.report.sample import diversity_of
@@ -79,6 +80,11 @@ def publish(
     if (column := _generated(made)) is not None:
         vectors = [url for stage, folder_, _ in made.values() for url in vectors_in(folder_, stage)]
         told["diversity"] = apart(diversity_of, [(folder_.url, counts) for folder_, counts in kept], column, vectors)
+    if (report := config["recipe"]["report"]) is not None:
+        rows = {name: (folder_.url, counts_of(found)) for name, (_, folder_, found) in made.items()}
+        more = apart(reported, report, place.url, rows)
+        files |= more.pop("files", {})
+        told |= more
     write_record(place, "stats.json", told)
     if target:
         place.replace("saturation.png", saturation_curve(target["rounds"], config["target"]["least_new"]))
@@ -101,6 +107,13 @@ def publish(
             "python": platform.python_version(),
         },
     )
+
+
+def reported(node: Mapping[str, Any], run: str, rows: Mapping[str, tuple[str, dict[int, int]]]) -> dict[str, Any]:
+    """What a recipe's own report says of the rows of its stages; runs in a process of its own."""
+    stages = {name: Dataset.of(folder(url), counts) for name, (url, counts) in rows.items()}
+    told: dict[str, Any] = bind(node)(stages, folder(run))
+    return told
 
 
 def _generated(made: Made) -> str | None:

@@ -18,7 +18,7 @@ from pipelines.stages.stage import Stage, chains
 from pipelines.store.survey import DECIDING
 
 #: Kinds of stage and the key of a stage's node that makes it one.
-KINDS = {"rows": "rows", "flow": "flow", "map": "map", "filters": "filter", "dedup": "dedup", "select": "select"}
+KINDS = {"rows": "rows", "flow": "flow", "map": "map", "filters": "filter"} | {kind: kind for kind in DECIDING}
 #: Settings of vLLM's own that change what a model writes, not only how fast.
 _DATA_KWARGS = ("model", "tokenizer", "quantization", "hf_overrides", "kv_cache_dtype", "chat_template", "lora_modules")
 #: Settings of a stage that decides, and of a model, that do not change what it decides or writes.
@@ -65,7 +65,8 @@ def stages_of(
         chain = every[round_.chain]
         here = {"seeds": ends[round_.source]}
         unasked = {ends[round_.source]}  # what the round takes, and what is made of it without a model
-        for place, (name, node) in enumerate(chain.items()):
+        result = config["recipe"]["result"] if config["recipe"]["result"] in chain else list(chain)[-1]
+        for name, node in chain.items():
             if (round_.chain, name) in apart:
                 here[name] = apart[round_.chain, name]
                 continue
@@ -104,7 +105,7 @@ def stages_of(
                     take=round_.take if begins else None,
                     uses=uses,
                     so_far=so_far if kind in DECIDING else (),
-                    output=place == len(chain) - 1,
+                    output=name == result,
                     draw=round_.draw if samples else 0,
                     draws=round_.draws if samples else 1,
                 )
@@ -135,7 +136,9 @@ def _kind(name: str, node: Mapping[str, Any]) -> str:
 
 def _what_the_data_is(kind: str, node: Mapping[str, Any]) -> dict[str, Any]:
     """A stage's settings without those that only say how it is run."""
-    settings = {key: value for key, value in node.items() if key not in ("enabled", "from", "uses", "calls")}
+    settings = {
+        key: value for key, value in node.items() if key not in ("enabled", "from", "uses", "calls", "shard_rows")
+    }
     if kind in DECIDING:
         settings[kind] = {k: v for k, v in node[kind].items() if k not in _RUNTIME_DECIDING_KEYS}
     return settings

@@ -154,7 +154,7 @@ class Night:
         before = [made[number] for number in stage.so_far]
         so_far = [state_of([(one.name, place, entries)]) for one, place, entries in before]
         # A sample is work like a row.
-        shard_rows = stage.shard_rows(io["shard_rows"]) if stage.asks else self._bulk_rows
+        shard_rows = stage.shard_rows(io["shard_rows"], self._bulk_rows)
         target, plan = settle_plan(self._place.sub("stages"), stage, source, shard_rows, so_far)
         entries = entries_of(self._place, target)
         retrying, retried = self._config["retry"] == "failed", 0

@@ -43,7 +43,7 @@ def summary(
     """What ``run`` returns; ``tokens_per_second`` is of this start's generation, engine loading left out."""
     per_stage = stats(made)["stages"]
     first = next(iter(per_stage))
-    diversity = read_record(place, "stats.json").get("diversity")
+    told = read_record(place, "stats.json")
     sample = read_slice(place.sub("data"), 0, 0, 5)
     texts = [f.name for f in sample.schema if pa.types.is_string(f.type) and f.name != "id"]
     shown = [name for name in texts if name in config["recipe"]["shown"]] or texts
@@ -59,7 +59,8 @@ def summary(
         "stages": per_stage,
         "seconds": round(seconds, 1),
         "tokens_per_second": round(tokens_per_second, 1),
-        "diversity": diversity,
+        "diversity": told.get("diversity"),
+        **{key: told[key] for key in ("arms", "compared", "queries") if key in told},
         "examples": sample.select(["id", *shown]).to_pylist(),
         "data": place.sub("data").url,
     }
@@ -81,6 +82,7 @@ def render(result: Mapping[str, Any]) -> Group:
         *([SIMULATED] if result["engine"] == "simulated" else []),
         f"rows     {result['data']}",
         f"removed  {result['run']}/removed",
+        *([f"runs     {result['run']}/runs, {result['run']}/measures.png"] if "arms" in result else []),
         f"check    nightmill verify {result['run']}",
     ]
     if failed := result["rows_failed"]:
@@ -89,7 +91,27 @@ def render(result: Mapping[str, Any]) -> Group:
         )
     if result["examples"]:
         lines.append(f"ancestry nightmill explain {result['run']} {result['examples'][0]['id']}")
-    return Group(rows, ledger_table(result["stages"]), Text("\n".join(lines)))
+    ranked = [arms_table(result)] if "arms" in result else []
+    return Group(rows, ledger_table(result["stages"]), *ranked, Text("\n".join(lines)))
+
+
+def arms_table(result: Mapping[str, Any]) -> Table:
+    """What each way to rank came to: a row a way, a column a figure, and how it compares with the first."""
+    arms, compared = result["arms"], result["compared"]
+    table = Table(title=f"means over {counted(result['queries'], 'query')}", title_justify="left")
+    names = list(next(iter(arms.values())))
+    for column in ("", *names, *(("against the first", "p") if compared else ())):
+        table.add_column(column, justify="right" if column else "left")
+    for called, figures in arms.items():
+        against = compared.get(called)
+        told = () if against is None else (f"{against['difference']:+.3f}", _p(against["p"]))
+        table.add_row(Text(called), *(f"{figures[name]:.3f}" for name in names), *told)
+    return table
+
+
+def _p(value: float | None) -> str:
+    """A p-value as it is written."""
+    return "" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _cached(stages: Mapping[str, Mapping[str, Any]]) -> str:
@@ -147,8 +169,9 @@ def answering(model: str, engine: str) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """``1 row``, ``2,000 rows``."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    """``1 row``, ``2,000 rows``, ``300 queries``."""
+    several = f"{what[:-1]}ies" if what.endswith("ry") else f"{what}s"
+    return f"{number:,} {what if number == 1 else several}"
 
 
 def plain(value: object, limit: int = 300) -> str:

@@ -15,6 +15,7 @@ from pipelines.face.groups import GROUPS, conf_dir, options
 from pipelines.prompts import PromptSet
 from pipelines.recipe import stages_of
 from pipelines.verbs.sample import first_flow, judged, way_to
+from tests.retrieval.conftest import as_parquet
 
 #: What an option cannot know.
 GIVEN = {"endpoint": ["engine.base_url=http://localhost:8000/v1"]}
@@ -36,10 +37,12 @@ PAIRS = sorted(
 
 
 @pytest.mark.parametrize(("recipe", "engine", "model"), PAIRS)
-def test_every_recipe_and_every_model_composes_with_every_engine(recipe: str, engine: str, model: str) -> None:
-    config = compose(
-        [f"recipe={recipe}", f"engine={engine}", f"model={model}", "input=a", "output=b", *GIVEN.get(engine, [])]
-    )
+def test_every_recipe_and_every_model_composes_with_every_engine(
+    recipe: str, engine: str, model: str, tmp_path: Path
+) -> None:
+    as_parquet(tmp_path)  # retrieval recipes look at the collection that they are given
+    given = [f"input={tmp_path}", "output=b", *GIVEN.get(engine, [])]
+    config = compose([f"recipe={recipe}", f"engine={engine}", f"model={model}", *given])
     assert settings.Model(**config["model"]).name == model
     assert settings.ENGINES[config["engine"]["kind"]](**config["engine"]).kind == config["engine"]["kind"]
     assert config["io"]["shard_rows"] == config["engine"]["shard_rows"]

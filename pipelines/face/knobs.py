@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from pipelines.settings import Recipe
-from pipelines.settings.keys import NOT_EMPTY, SHARE, SHARE_ABOVE_ZERO, Rule, at_least, between, key
+from pipelines.settings.keys import ABOVE_ZERO, NOT_EMPTY, SHARE, SHARE_ABOVE_ZERO, Rule, at_least, between, key
 
 
 class Granularity(StrEnum):
@@ -179,6 +179,23 @@ class AgentInstruct(Recipe):
     taxonomy: Any = key("the skills as read from their files; recipe.skill names them", None)
 
 
+@dataclass
+class Retrieval(Recipe):
+    """What recipes share whose input is a test collection: a folder with corpus, queries and qrels."""
+
+    seeds_from: str = key(
+        "the part of the collection that rows are read from: corpus or queries",
+        rule=Rule("corpus or queries", lambda part: part in ("corpus", "queries")),
+    )
+    collection: Any = key("the collection's files as found in input", None)
+    split: str = key("the split of judgements that rankings are measured by", rule=NOT_EMPTY)
+    depth: int = key("documents that BM25 finds for a query, at most", rule=at_least(10))
+    k1: float = key("BM25: how much a word counts that is in a document again", rule=ABOVE_ZERO)
+    b: float = key("BM25: how much the length of a document counts", rule=SHARE)
+    stemmer: str | None = key("BM25: a Snowball stemmer (porter, english, german, ...); null for none")
+    stopwords: bool = key("BM25: leave English stop words out")
+
+
 #: Schemas of the group ``recipe``, by the name that a recipe file's defaults use.
 RECIPES: dict[str, type] = {
     "plain": Recipe,
@@ -189,4 +206,5 @@ RECIPES: dict[str, type] = {
     "persona_math": PersonaMath,
     "similarity_study": SimilarityStudy,
     "agent_instruct": AgentInstruct,
+    "retrieval": Retrieval,
 }

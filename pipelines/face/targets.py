@@ -24,6 +24,8 @@ GIVEN: dict[str, tuple[str, ...]] = {
     "filters": ("table",),
     "dedup": ("dataset",),
     "select": ("dataset",),
+    "make": ("made", "dataset"),
+    "report": ("stages", "place"),
     "label": ("table",),
 }
 

@@ -203,6 +203,8 @@ class Recipe:
     shown: list[str] = key("columns that the summary's few rows show; none: all that hold text", [])
     limit_by: Any = key("what limit counts, {label: function of a table, of: labels}; null: rows", None)
     overlong: Overlong = key("prompts that do not fit: trim (cut the flow's field) or fail (the row)", Overlong.trim)
+    result: str | None = key("the stage whose rows are the result; null: the last", None)
+    report: Any = key("function that tells more of a finished run than its ledger; null: none", None)
     stages: dict[str, Any] = key("stages in order: name -> {flow | filters | dedup settings}", {})
 
 

@@ -14,6 +14,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from pipelines.store.dataset import Shard, committed, part_name, read_part, read
 from pipelines.store.decisions import decisions_for
 from pipelines.store.files import Folder, folder
 from pipelines.store.ledger import Entry, read_entry
+from pipelines.store.made import made
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +134,9 @@ class ShardActor:
             rules = {reason: bind(node) for reason, node in stage.node["filters"].items()}
             return await asyncio.to_thread(filtered, stage.name, stage.fingerprint, shard, table, rules)
         if stage.kind == "map":
-            return await asyncio.to_thread(mapped, stage.name, stage.fingerprint, shard, table, bind(stage.node["map"]))
+            used = {argument: made(stages.sub(name).url) for argument, name in job.uses.items()}
+            change = partial(bind(stage.node["map"]), **used)
+            return await asyncio.to_thread(mapped, stage.name, stage.fingerprint, shard, table, change)
         decisions = await asyncio.to_thread(decisions_for, stages.sub(job.target), shard.index)
         return await asyncio.to_thread(decided, stage.name, stage.fingerprint, shard, table, decisions)
 

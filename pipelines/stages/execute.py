@@ -10,6 +10,8 @@ import inspect
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+import pyarrow as pa
+
 from pipelines.bound import beside, bind
 from pipelines.dedup.found import Segment
 from pipelines.dedup.workers import Workers
@@ -23,6 +25,7 @@ from pipelines.store.dataset import Dataset, Plan, Shard, committed, slice_parts
 from pipelines.store.decisions import VECTORS, decided_already, write_decisions
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import Entry, read_entry
+from pipelines.store.made import making
 from pipelines.store.manifest import Manifest
 
 #: The part of a stage's input that rows of its own settings lie in.
@@ -157,6 +160,12 @@ def decide_stage(
         plan = Plan.load(target)
         assert plan is not None  # settle_plan ran before
         spill = target.sub(SPILL)
+        if stage.kind == "make":
+            told = making(target, lambda made: bind(stage.node["make"])(made, source))
+            nothing = pa.table(
+                [pa.nulls(0, pa.int64()), *[pa.nulls(0, pa.string())] * 2], names=["row", "id", "reason"]
+            )
+            return canonical(write_decisions(target, source, plan.shards, [nothing], told))
         decide = bind(stage.node[stage.kind])
         vectors = encoded_in(vectors_in(target, stage))
         earlier, rounds = ([Dataset.of(folder(url), dict(counts)) for url, counts in some] for some in (kept, alike))

@@ -17,13 +17,14 @@ class Stage:
 
     Attributes:
         number: place in the recipe; 0 is the seeds stage, which every recipe begins with.
-        kind: seeds, rows, flow, map, filter, dedup or select.
+        kind: seeds, rows, flow, map, filter, dedup, select or make.
         node: the stage's settings as composed.
         identity: what its fingerprint is made of, by name, so that a change can be named.
         source: number of the stage whose rows it takes.
         take: which of them, as (first, how many); None takes all.
-        uses: further arguments of a flow, each with the number of the stage whose rows it is given.
-            All of them, or ``uses_most`` of its node, evenly apart.
+        uses: further arguments of a flow, each with the number of the stage whose rows it is given: all of them, or
+            ``uses_most`` of its node, evenly apart. Of a map, with that of the stage whose folder of things made it is
+            given.
         so_far: numbers of the stages whose rows are in the result already, for a dedup to hold its rows against.
         output: whether its rows are part of the run's result.
         draw: which sample of the same prompts a flow asks for; 0 is the first. ``draws``: how many.
@@ -58,13 +59,18 @@ class Stage:
         """Whether it asks a model: a flow does, unless its node says ``asks: false``."""
         return self.kind == "flow" and bool(self.node.get("asks", True))
 
-    def shard_rows(self, rows: int) -> int:
-        """Rows of its shards, where those of a flow that asks once a row have ``rows``; its node's ``calls`` count."""
+    def shard_rows(self, rows: int, bulk_rows: int) -> int:
+        """Rows of its shards, where those of a flow that asks once a row have ``rows``; its node's ``calls`` count.
+
+        Those of a stage that asks no model have ``bulk_rows``, or as many as its node says.
+        """
+        if not self.asks:
+            return int(self.node.get("shard_rows", bulk_rows))
         return max(1, rows // (self.draws * int(self.node.get("calls", 1))))
 
     def shards_at_once(self, shards: int, rows: int) -> int:
         """How many of its shards have the rows of ``shards`` with ``rows`` each: small ones leave no slot empty."""
-        return -(-shards * max(1, rows // self.draws) // self.shard_rows(rows))
+        return -(-shards * max(1, rows // self.draws) // self.shard_rows(rows, rows))
 
     @property
     def encodes(self) -> Callable[..., Any] | None:

@@ -19,7 +19,7 @@ from pipelines.store.ledger import Entry, entries_of
 from pipelines.store.record import read_record
 
 #: Kinds of stage that decide over all of their rows before they apply what they decided; also the key of their node.
-DECIDING = ("dedup", "select")
+DECIDING = ("dedup", "select", "make")
 
 
 @dataclass(frozen=True)

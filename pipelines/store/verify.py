@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import RunStopped
+from pipelines.store import made
 from pipelines.store.commit import SIDES, read_sealed, read_side
 from pipelines.store.compare import compared
 from pipelines.store.dataset import Plan, Shard, committed, part_name, read_shard, taken
@@ -134,7 +135,7 @@ def _check_stage(
         except _DAMAGE as error:
             defect(str(error))
     if stage.decides and plan is not None and entries:
-        for text in _decision_defects(stage.folder, turned_away, present):
+        for text in (*_decision_defects(stage.folder, turned_away, present), *_made_defects(stage)):
             defect(text)
     everything = pa.chunked_array([c for a in ids for c in a.chunks], pa.string())
     if len(everything) != pc.count_distinct(everything).as_py():
@@ -180,6 +181,15 @@ def _decision_defects(stage: Folder, turned_away: list[pa.Array], present: list[
     found = pa.chunked_array(turned_away, pa.string())
     if len(wanted) != len(found) or pc.all(pc.is_in(found, value_set=wanted)).as_py() is False:
         yield f"its shards turned away {len(found)} rows, which are not the {len(wanted)} that decisions/ names"
+
+
+def _made_defects(stage: StageRecord) -> Iterator[str]:
+    """Files that a stage has made beside its rows, and that are not as it made them."""
+    if stage.kind == "make":
+        try:
+            yield from made.defects(stage.folder)
+        except _DAMAGE as error:
+            yield f"what it made cannot be looked at: {type(error).__name__}: {error}"
 
 
 def shard_defects(

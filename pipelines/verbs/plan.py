@@ -71,9 +71,7 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
             rows, known = len(bind(stage.node["rows"])()), True
         found = trials.get(_flow(stage)) if stage.kind == "flow" else None
         done = now.get(stage.name)
-        planned.append(
-            _stage(stage.shard_rows(io["shard_rows"]) if stage.asks else bulk_rows, stage, rows, known, found, done)
-        )
+        planned.append(_stage(stage.shard_rows(io["shard_rows"], bulk_rows), stage, rows, known, found, done))
         if stage.kind == "flow" and found is None:
             notes.append(f"{stage.name}: its prompts hold what earlier stages make; calls and tokens are not known yet")
         if done is not None and done.whole:

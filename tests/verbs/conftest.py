@@ -96,7 +96,13 @@ def config_of(output: str, **io: Any) -> dict[str, Any]:
     return {
         "output": output,
         "seed": 7,
-        "recipe": {"name": "text_to_persona", "overlong": "trim", "stages": stages},
+        "recipe": {
+            "name": "text_to_persona",
+            "overlong": "trim",
+            "result": None,
+            "report": None,
+            "stages": stages,
+        },
         "model": {"name": "tiny", "weights": "none/tiny", "revision": "abc"},
         "engine": {"kind": "scripted"},
         "sampling": {"temperature": 0.7, "max_tokens": 64, "stop": []},

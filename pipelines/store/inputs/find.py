@@ -45,7 +45,7 @@ def find(wanted: str | os.PathLike[str] | Sequence[str]) -> Listing:
     for part in parts:
         if not isinstance(part, (str, os.PathLike)) or not str(part).strip():
             raise UserError(f"input={part!r}: a path, a glob or a URL is expected")
-        found = _expanded(os.fspath(part))
+        found = files_of(os.fspath(part))
         readable = [file for file in found if format_of(file.path)]
         if not readable:
             names = ", ".join(file.name for file in found[:3])
@@ -94,7 +94,7 @@ def _one_format(files: list[InputFile]) -> str:
     return next(iter(examples))
 
 
-def _expanded(part: str) -> list[InputFile]:
+def files_of(part: str) -> list[InputFile]:
     """The files of one part of the input, sorted by path; at least one."""
     if is_remote(part):
         try:

@@ -1,0 +1,1 @@
+"""From queries and documents to runs and figures: collections, BM25, training, reranking, evaluation."""

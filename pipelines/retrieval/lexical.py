@@ -1,0 +1,165 @@
+"""BM25 over a whole corpus (bm25s): built once as a folder, opened by whoever searches (papers.md 4.3, 4.4).
+
+The analysis is that of the published baselines: lower case, words, English stop words, Porter's stemmer; k1 = 0.9 and
+b = 0.4. A document that shares no word with a query is no hit of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import bm25s
+import numpy as np
+import pyarrow as pa
+import Stemmer
+
+from pipelines.dedup.found import Source
+from pipelines.errors import UserError
+from pipelines.retrieval.collection import Parts, documents, whole_texts
+
+#: Words that are left out of documents and queries: those of Lucene's English analysis.
+STOPWORDS = (
+    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this "
+    "to was will with"
+).split()
+_WORD = r"(?u)\b\w+\b"
+_SETTINGS, _TEXTS = "settings.json", "documents.arrow"
+#: An index is opened once in a process, whoever asks first.
+_OPENING = threading.Lock()
+
+
+class Hits(NamedTuple):
+    """The documents of a query with their scores, best first."""
+
+    ids: list[str]
+    scores: list[float]
+
+
+def build(
+    made: str, dataset: Source, *, collection: Parts, k1: float, b: float, stemmer: str | None, stopwords: bool
+) -> dict[str, Any]:
+    """Index the whole corpus into the folder ``made``, and keep its texts beside the index.
+
+    Args:
+        made: a folder that is there.
+        dataset: the rows that pass by, which it does not look at.
+        collection: the collection; each document is its title and text.
+        k1: how much a word that is there again counts.
+        b: how much the length of a document counts, 0 to 1.
+        stemmer: a stemmer of Snowball's (porter, english, german, ...), or None.
+        stopwords: leave English stop words out.
+
+    Returns:
+        ``documents`` and ``words`` (different ones).
+
+    Raises:
+        UserError: two documents have one id, or no document has a word.
+    """
+    place = Path(made)
+    settings = {"stemmer": stemmer, "stopwords": stopwords}
+    ids, texts = [pa.array([], pa.string())], list[str]()
+    with pa.OSFile(str(place / _TEXTS), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as out:
+        for table in documents(collection):
+            whole = whole_texts(table).combine_chunks()
+            out.write_table(pa.table({"doc_id": table["doc_id"], "text": whole}, schema=_SCHEMA))
+            ids.append(table["doc_id"].combine_chunks())
+            texts += whole.to_pylist()
+    _refuse_doubles(pa.concat_arrays(ids))
+    words = _tokens(texts, settings)
+    if not words.vocab:
+        raise UserError("input: no document of the corpus has a word; look at its columns title and text")
+    index = bm25s.BM25(k1=k1, b=b, method="lucene")
+    index.index(words, show_progress=False)
+    index.save(str(place), show_progress=False)
+    (place / _SETTINGS).write_text(json.dumps(settings))
+    return {"documents": len(texts), "words": len(words.vocab)}
+
+
+_SCHEMA = pa.schema([("doc_id", pa.string()), ("text", pa.string())])
+
+
+class Lexicon:
+    """An index that was built in a folder; its arrays and texts are mapped, not read."""
+
+    def __init__(self, made: str) -> None:
+        self._settings = json.loads((Path(made) / _SETTINGS).read_text())
+        self._index = bm25s.BM25.load(made, mmap=True, show_progress=False)
+        self._file = pa.memory_map(str(Path(made) / _TEXTS))
+        table = pa.ipc.open_file(self._file).read_all()
+        self._ids, self._texts = table["doc_id"], table["text"]
+
+    def search(self, queries: Sequence[str], depth: int, threads: int = 1) -> list[Hits]:
+        """The best ``depth`` documents of each query, in order of score and, where that is equal, of the corpus."""
+        if not queries:
+            return []
+        found, scores = self._index.retrieve(
+            _words(queries, self._settings),
+            k=min(depth, len(self._ids)),
+            show_progress=False,
+            n_threads=threads if threads > 1 else 0,
+        )
+        hits: list[Hits] = []
+        for places, values in zip(found, scores, strict=True):
+            places, values = places[values > 0], values[values > 0]
+            order = np.lexsort((places, -values))
+            ids = self._ids.take(pa.array(places[order].astype(np.int64))).to_pylist()
+            hits.append(Hits(ids, values[order].astype(float).tolist()))
+        return hits
+
+    def text(self, ids: Sequence[str]) -> list[str]:
+        """Title and text of documents, by their ids."""
+        return self._texts.take(pa.array([self._places[one] for one in ids], pa.int64())).to_pylist()  # type: ignore[no-any-return]
+
+    @property
+    def _places(self) -> dict[str, int]:
+        if not hasattr(self, "_by_id"):
+            self._by_id = {one: place for place, one in enumerate(self._ids.to_pylist())}
+        return self._by_id
+
+
+def opened(made: str) -> Lexicon:
+    """The index in a folder, opened once in a process."""
+    with _OPENING:
+        return _opened(made)
+
+
+@cache
+def _opened(made: str) -> Lexicon:
+    return Lexicon(made)
+
+
+def _tokens(texts: Sequence[str], settings: dict[str, Any]) -> Any:
+    return bm25s.tokenize(list(texts), show_progress=False, **_analysis(settings))
+
+
+def _words(texts: Sequence[str], settings: dict[str, Any]) -> Any:
+    return bm25s.tokenize(list(texts), show_progress=False, return_ids=False, **_analysis(settings))
+
+
+def _analysis(settings: dict[str, Any]) -> dict[str, Any]:
+    stemmer = settings["stemmer"]
+    if stemmer is not None and stemmer not in Stemmer.algorithms():
+        raise UserError(f"recipe.stemmer={stemmer}: must be null or one of {', '.join(Stemmer.algorithms())}")
+    return {
+        "token_pattern": _WORD,
+        "stopwords": STOPWORDS if settings["stopwords"] else [],
+        "stemmer": Stemmer.Stemmer(stemmer) if stemmer else None,
+    }
+
+
+def _refuse_doubles(ids: pa.Array) -> None:
+    counts = ids.value_counts()
+    double = next((one["values"] for one in counts.to_pylist() if one["counts"] > 1), None)
+    if double is not None:
+        raise UserError(f"input: the corpus has document {double} twice; leave one, or give each an id of its own")
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text as they are indexed, but for stop words and stems."""
+    return re.findall(_WORD, text.lower())

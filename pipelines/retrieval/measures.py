@@ -1,0 +1,78 @@
+"""How good rankings are, query by query (ir-measures): nDCG, MRR, MAP, recall, and how much of them is judged.
+
+A query without a hit counts as 0, as with ``trec_eval -c``. Rankings stand in rows as two lists, ``<arm>_docs`` and
+``<arm>_scores``; their figures beside them as ``<arm>_measures``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import ir_measures
+import pyarrow as pa
+import pyarrow.compute as pc
+from ir_measures import AP, RR, Judged, P, Qrel, R, ScoredDoc, nDCG
+
+from pipelines.retrieval.collection import Parts, Qrels, judgements
+
+#: Figures by the names that people use for them.
+MEASURES = {
+    "nDCG@10": nDCG @ 10,
+    "nDCG@20": nDCG @ 20,
+    "MRR@10": RR @ 10,
+    "MAP": AP,
+    "recall@100": R @ 100,
+    "recall@1000": R @ 1000,
+    "P@10": P @ 10,
+    "judged@10": Judged @ 10,
+}
+_STRUCT = pa.struct([(name, pa.float64()) for name in MEASURES])
+_NAMES = {measure: name for name, measure in MEASURES.items()}
+
+
+def measures_of(ranked: Mapping[str, Sequence[tuple[str, float]]], judged: Qrels) -> dict[str, dict[str, float]]:
+    """The figures of each judged query; ``ranked`` has the documents of queries with their scores."""
+    run = [ScoredDoc(query, doc, score) for query, some in ranked.items() for doc, score in some]
+    qrels = [Qrel(query, doc, grade) for query, some in judged.items() for doc, grade in some.items()]
+    found = {query: dict.fromkeys(MEASURES, 0.0) for query in judged}
+    for one in ir_measures.iter_calc(list(MEASURES.values()), qrels, run):
+        found[one.query_id][_NAMES[one.measure]] = float(one.value)
+    return found
+
+
+def measured(table: pa.Table, *, collection: Parts, split: str, query_column: str, arms: Mapping[str, str]) -> pa.Table:
+    """Rows with the figures of each arm's ranking beside it.
+
+    Args:
+        table: rows of judged queries, with ``query_column`` and the rankings of each arm.
+        collection: where the judgements are.
+        split: which of them count.
+        query_column: the column with the query's id.
+        arms: what each arm is called in tables, and the name its columns begin with.
+    """
+    every = _judged(collection, split)
+    ids = table[query_column].to_pylist()
+    judged = {one: every[one] for one in ids}
+    for arm in arms.values():
+        lists = zip(ids, table[f"{arm}_docs"].to_pylist(), table[f"{arm}_scores"].to_pylist(), strict=True)
+        ranked = {id_: list(zip(docs, scores, strict=True)) for id_, docs, scores in lists}
+        found = measures_of(ranked, judged) if ids else {}
+        table = table.append_column(f"{arm}_measures", pa.array([found[one] for one in ids], _STRUCT))
+    return table
+
+
+def not_judged(table: pa.Table, *, collection: Parts, split: str) -> pa.ChunkedArray:
+    """A rule: queries (by id) of which no judgement is of the split."""
+    known = pa.array(sorted(_judged(collection, split)), pa.string())
+    return pc.invert(pc.is_in(table["id"], value_set=known))
+
+
+def _judged(collection: Parts, split: str) -> Qrels:
+    """The judgements of a split, read once in a process."""
+    return _read(tuple((one["path"], one["digest"], one["split"]) for one in collection["qrels"]), split)
+
+
+@cache
+def _read(files: tuple[tuple[str, str, str | None], ...], split: str) -> Qrels:
+    return judgements({"qrels": [{"path": path, "split": own} for path, _, own in files]}, split)

@@ -1,0 +1,98 @@
+"""What a collection's rankings come to: a run a file, the mean figures of each arm, and how sure a difference is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.dedup.found import Source
+from pipelines.retrieval.measures import MEASURES
+from pipelines.retrieval.trec import run_lines
+from pipelines.store.files import Folder
+
+#: The figure that arms are compared by.
+MAIN = "nDCG@10"
+#: Half of a 95% interval of a mean, in standard errors.
+_95 = 1.96
+
+Floats = NDArray[np.float64]
+
+
+def tables(
+    stages: Mapping[str, Source], place: Folder, *, stage: str, query_column: str, arms: Mapping[str, str]
+) -> dict[str, Any]:
+    """Write ``runs/<arm>.trec`` for each arm and ``measures.png``, and give the figures.
+
+    Args:
+        stages: the rows of each stage, by name.
+        place: the run's directory.
+        stage: the one whose rows are queries with rankings and their figures.
+        query_column: the column with the query's id.
+        arms: what each arm is called, and the name its columns begin with; the first is what others are compared with.
+
+    Returns:
+        ``arms``: by their names the means of ``MEASURES`` over all queries; ``compared``: for each other arm the mean
+        ``difference`` in nDCG@10 to the first, and ``p`` of a paired t-test over queries (None with fewer than two, or
+        where all are equal); ``queries``; ``files``: what was written, by folder.
+    """
+    names = [f"{arm}_{part}" for arm in arms.values() for part in ("docs", "scores", "measures")]
+    lines: dict[str, list[str]] = {arm: [] for arm in arms.values()}
+    figures: dict[str, dict[str, list[float]]] = {arm: {name: [] for name in MEASURES} for arm in arms.values()}
+    for table in stages[stage].batches(list(dict.fromkeys([query_column, *names]))):
+        for row in table.to_pylist():
+            for arm in arms.values():
+                ranked = list(zip(row[f"{arm}_docs"], row[f"{arm}_scores"], strict=True))
+                lines[arm] += run_lines(row[query_column], ranked, arm)
+                for name, value in row[f"{arm}_measures"].items():
+                    figures[arm][name].append(value)
+    for arm, some in lines.items():
+        place.sub("runs").replace(f"{arm}.trec", "".join(some).encode())
+    by_query = {called: np.array(figures[arm][MAIN]) for called, arm in arms.items()}
+    place.replace("measures.png", _drawn(by_query))
+    first = next(iter(by_query))
+    means = {
+        called: {name: round(float(np.mean(values)), 6) if values else 0.0 for name, values in figures[arm].items()}
+        for called, arm in arms.items()
+    }
+    return {
+        "arms": means,
+        "compared": {called: _against(by_query[first], by_query[called]) for called in list(by_query)[1:]},
+        "queries": len(by_query[first]),
+        "files": {"runs": sorted(f"{arm}.trec" for arm in lines)},
+    }
+
+
+def _against(first: Floats, other: Floats) -> dict[str, Any]:
+    from scipy.stats import ttest_rel
+
+    difference = other - first
+    sure = len(difference) > 1 and bool(np.ptp(difference))
+    return {
+        "difference": round(float(difference.mean()), 6) if len(difference) else 0.0,
+        "p": float(ttest_rel(other, first).pvalue) if sure else None,
+    }
+
+
+def _drawn(by_query: Mapping[str, Floats]) -> bytes:
+    """Bars of the mean nDCG@10 of each arm with a 95% interval, as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.5 + 1.5 * len(by_query), 4), layout="constrained")
+    axes = figure.subplots()
+    means = [float(values.mean()) if len(values) else 0.0 for values in by_query.values()]
+    errors = [
+        _95 * float(values.std()) / max(1, len(values)) ** 0.5 if len(values) else 0.0 for values in by_query.values()
+    ]
+    bars = axes.bar(list(by_query), means, yerr=errors, capsize=4, width=0.6, color="#4c72b0")
+    axes.bar_label(bars, labels=[f"{mean:.3f}" for mean in means], label_type="center", color="white")
+    axes.set_ylabel(f"{MAIN}, mean over {len(next(iter(by_query.values())))} queries (bars: 95%)")
+    axes.set_ylim(0, min(1.0, max(0.1, *(mean + error for mean, error in zip(means, errors, strict=True))) * 1.1))
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    out = BytesIO()
+    figure.savefig(out, format="png", dpi=120)
+    return out.getvalue()

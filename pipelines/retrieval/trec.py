@@ -1,0 +1,63 @@
+"""Runs and judgements in TREC's columns: ``query Q0 document rank score tag`` and ``query 0 document grade``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from pipelines.errors import UserError
+
+#: A query's documents with their scores, best first.
+Ranked = Sequence[tuple[str, float]]
+
+
+def read_qrels(lines: Iterable[str], path: str) -> Iterator[tuple[str, str, int]]:
+    """(query, document, grade) of each line.
+
+    Raises:
+        UserError: a line of other columns.
+    """
+    for number, line in enumerate(lines, 1):
+        fields = line.split()
+        if not fields:
+            continue
+        try:
+            query, _, document, grade = fields
+            yield query, document, int(grade)
+        except ValueError:
+            raise UserError(
+                f"input: {path}, line {number}: judgements have four columns, query 0 document grade; it is {line!r}"
+            ) from None
+
+
+def run_lines(query: str, ranked: Ranked, tag: str) -> Iterator[str]:
+    """The lines of a run for one query; ids that hold white space have it replaced, or the columns would shift."""
+    for rank, (document, score) in enumerate(ranked, 1):
+        yield f"{_word(query)} Q0 {_word(document)} {rank} {score:.6f} {tag}\n"
+
+
+def read_run(lines: Iterable[str], path: str) -> dict[str, list[tuple[str, float]]]:
+    """A run by query, best first: by score, and by place in the file where scores are equal.
+
+    Raises:
+        UserError: a line of other columns, or a document twice for one query.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for number, line in enumerate(lines, 1):
+        fields = line.split()
+        if not fields:
+            continue
+        try:
+            query, _, document, _, score, _ = fields
+            value = float(score)
+        except ValueError:
+            raise UserError(
+                f"{path}, line {number}: a run has six columns, query Q0 document rank score tag; it is {line!r}"
+            ) from None
+        if document in found.setdefault(query, {}):
+            raise UserError(f"{path}, line {number}: document {document} is there twice for query {query}; leave one")
+        found[query][document] = value
+    return {query: sorted(some.items(), key=lambda one: -one[1]) for query, some in found.items()}
+
+
+def _word(id_: str) -> str:
+    return "_".join(id_.split())

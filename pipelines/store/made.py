@@ -1,0 +1,104 @@
+"""What a stage makes beside its rows, such as an index or a model: files in ``made/``, in the stage's directory.
+
+They come to be in ``making/``, which outlives a kill, so that what takes long can go on from where it was. When all of
+them are there, the folder is renamed, and the stage's decisions say with which checksums. An object store has them
+after that; until then they lie on the disk of whoever makes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pipelines.errors import Damaged
+from pipelines.store.decisions import decided_already
+from pipelines.store.files import Folder, LocalFolder, folder
+
+MADE, _MAKING = "made", "making"
+#: The key of what was made in the statistics of a stage that has decided.
+FILES = "made"
+
+
+def making(stage: Folder, make: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
+    """Have ``make`` fill a folder, publish it as the stage's, and tell what it measured and the files there are."""
+    if not isinstance(stage, LocalFolder):
+        with tempfile.TemporaryDirectory(prefix="nightmill-") as place:
+            told = make(place)
+            files = _files(Path(place))
+            for name in files:
+                where, _, base = name.rpartition("/")
+                stage.sub(f"{MADE}/{where}".rstrip("/")).replace(base, (Path(place) / name).read_bytes())
+        return {**told, FILES: files}
+    whole, begun = Path(stage.url) / MADE, Path(stage.url) / _MAKING
+    if whole.exists():  # a kill came between the renaming and the decisions that speak of it
+        if begun.exists():
+            shutil.rmtree(begun)
+        whole.rename(begun)
+    begun.mkdir(parents=True, exist_ok=True)
+    told = make(str(begun))
+    files = _files(begun)
+    begun.rename(whole)
+    return {**told, FILES: files}
+
+
+def made(stage: str) -> str:
+    """The folder, on this machine, with what a stage has made; fetched once a process from an object store."""
+    place = folder(stage)
+    return str(Path(place.url) / MADE) if isinstance(place, LocalFolder) else _fetched(stage)
+
+
+@cache
+def _fetched(stage: str) -> str:
+    place = folder(stage)
+    here = Path(tempfile.mkdtemp(prefix="nightmill-"))
+    for name in _recorded(place):
+        where, _, base = name.rpartition("/")
+        target = here / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(place.sub(f"{MADE}/{where}".rstrip("/")).read(base))
+    return str(here)
+
+
+def defects(stage: Folder) -> Iterator[str]:
+    """Files that a stage has made and that are gone, or not as they were."""
+    for name, known in _recorded(stage).items():
+        where, _, base = name.rpartition("/")
+        try:
+            with stage.sub(f"{MADE}/{where}".rstrip("/")).open(base) as file:
+                digest = _digest(file)
+        except FileNotFoundError:
+            yield f"{MADE}/{name} is gone; delete decisions/ and run the same command again"
+            continue
+        if digest != known:
+            yield f"{MADE}/{name} is not as it was made; delete decisions/ and run the same command again"
+
+
+def _recorded(stage: Folder) -> Mapping[str, str]:
+    decided = decided_already(stage)
+    if decided is None:
+        raise Damaged(f"{stage.url} has not made anything yet")
+    files: Mapping[str, str] = decided["stats"].get(FILES, {})
+    return files
+
+
+def _files(place: Path) -> dict[str, str]:
+    """Every file in a folder with a checksum of its content, made durable."""
+    found: dict[str, str] = {}
+    for path in sorted(path for path in place.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            found[path.relative_to(place).as_posix()] = _digest(file)
+            os.fsync(file.fileno())
+    return found
+
+
+def _digest(file: BinaryIO) -> str:
+    sums = hashlib.blake2b(digest_size=16)
+    while piece := file.read(1 << 22):
+        sums.update(piece)
+    return sums.hexdigest()

@@ -1,0 +1,40 @@
+"""Figures are trec_eval's; a query without a hit counts."""
+
+from math import log2
+
+import pyarrow as pa
+import pytest
+
+from pipelines.retrieval.collection import locate
+from pipelines.retrieval.measures import measured, measures_of, not_judged
+
+JUDGED = {"q": {"a": 2, "b": 1, "c": 0}}
+
+
+def test_figures_of_a_ranking():
+    found = measures_of({"q": [("x", 3.0), ("a", 2.0), ("c", 1.0)]}, JUDGED)["q"]
+    assert found["nDCG@10"] == pytest.approx((2 / log2(3)) / (2 / log2(2) + 1 / log2(3)))
+    assert found["MRR@10"] == pytest.approx(1 / 2)
+    assert found["MAP"] == pytest.approx(1 / 4)
+    assert found["recall@100"] == pytest.approx(1 / 2)
+    assert found["judged@10"] == pytest.approx(2 / 3)
+
+
+def test_a_query_without_a_hit_counts_as_nothing_found():
+    found = measures_of({}, JUDGED | {"other": {"a": 1}})
+    assert set(found) == {"q", "other"}
+    assert all(value == 0.0 for figures in found.values() for value in figures.values())
+
+
+def test_rows_have_their_figures_beside_them(place):
+    rows = {"query": ["q2", "q1"], "bm25_docs": [["d2"], []], "bm25_scores": [[1.0], []]}
+    knobs = {"collection": locate(str(place)), "split": "test", "query_column": "query", "arms": {"BM25": "bm25"}}
+    found = measured(pa.table(rows), **knobs)["bm25_measures"].to_pylist()
+    assert [one["nDCG@10"] for one in found] == [1.0, 0.0]
+    assert measured(pa.table(rows).slice(0, 0), **knobs).num_rows == 0
+
+
+def test_queries_of_other_splits_are_not_judged(place):
+    rows = pa.table({"id": ["q1", "q3", "q2"]})
+    assert not_judged(rows, collection=locate(str(place)), split="test").to_pylist() == [False, True, False]
+    assert not_judged(rows, collection=locate(str(place)), split="train").to_pylist() == [True, True, False]

@@ -1,0 +1,76 @@
+"""Recipes over a collection, end to end: accounts, figures, files, and what a changed collection means."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.compose import compose
+from pipelines.errors import UserError
+from pipelines.run import run
+from pipelines.verbs.verify import verify
+
+
+@pytest.fixture
+def bm25(any_layout, tmp_path):
+    """A run of recipe=bm25, and its folder."""
+    config = compose(["recipe=bm25", f"input={any_layout}", f"output={tmp_path}/run"])
+    return run(config), tmp_path / "run"
+
+
+def test_bm25_ranks_the_judged_queries(bm25):
+    told, place = bm25
+    assert (told["rows_in"], told["rows_accepted"]) == (3, 2)
+    assert told["stages"]["judged"]["items_rejected"] == {"not_judged": 1}
+    figures = json.loads((place / "stats.json").read_text())["arms"]["BM25"]
+    assert figures["recall@100"] == 1.0 and 0.5 < figures["nDCG@10"] < 1.0
+    lines = [line.split()[:4] for line in (place / "runs" / "bm25.trec").read_text().splitlines()]
+    assert lines == [["q1", "Q0", "d5", "1"], ["q1", "Q0", "d1", "2"], ["q2", "Q0", "d2", "1"]]
+    proof = verify(str(place))
+    assert (proof["ok"], proof["complete"]) == (True, True)
+
+
+@pytest.fixture
+def over(place, tmp_path):
+    """Runs recipe=bm25 over the collection in Parquet."""
+    return lambda *more: run(compose(["recipe=bm25", f"input={place}", f"output={tmp_path}/run", *more]))
+
+
+def test_a_flipped_byte_of_an_index_is_named(over, tmp_path):
+    over()
+    [made] = (tmp_path / "run" / "stages").glob("*lexicon*/made")
+    for file in sorted(path for path in made.rglob("*") if path.is_file()):
+        sound = file.read_bytes()
+        file.write_bytes(bytes([sound[0] ^ 1]) + sound[1:])
+        [defect] = verify(f"{tmp_path}/run")["defects"]
+        assert f"stage lexicon: made/{file.name} is not as it was made" in defect
+        file.write_bytes(sound)
+    assert verify(f"{tmp_path}/run")["ok"]
+
+
+def test_the_same_command_adds_nothing_and_brings_lost_runs_back(over, tmp_path):
+    before = over()
+    (tmp_path / "run" / "runs" / "bm25.trec").unlink()
+    assert not verify(f"{tmp_path}/run")["complete"]
+    after = over()
+    assert after["stages"] == before["stages"]
+    assert (tmp_path / "run" / "runs" / "bm25.trec").exists()
+
+
+def test_judgements_that_change_are_another_setting(over, place, tmp_path):
+    over()
+    rows = {"query_id": ["q3"], "doc_id": ["d2"], "score": [1]}
+    pq.write_table(pa.table(rows), place / "qrels.parquet")
+    with pytest.raises(UserError, match="judged: settings changed"):
+        over()
+    told = over("redo=changed")
+    assert told["rows_accepted"] == 1 and told["arms"]["BM25"]["nDCG@10"] == 0.0
+
+
+def test_a_collection_that_is_none_is_one_mistake(tmp_path):
+    Path(tmp_path / "notes.txt").write_text("no corpus")
+    with pytest.raises(UserError) as caught:
+        compose(["recipe=bm25", f"input={tmp_path}", f"output={tmp_path}/run"])
+    assert str(caught.value).count("\n") == 0 and "has no corpus" in str(caught.value)

@@ -1,0 +1,60 @@
+"""The figures of arms, what they are compared by, and the files beside them."""
+
+import pyarrow as pa
+import pytest
+
+from pipelines.retrieval.measures import MEASURES
+from pipelines.retrieval.report import tables
+from pipelines.retrieval.trec import read_run
+from pipelines.store.files import folder
+
+
+class Rows:
+    """Rows as a stage has them: a table a part."""
+
+    def __init__(self, *tables):
+        self.tables = tables
+
+    def batches(self, columns=None):
+        yield from (table.select(columns) for table in self.tables)
+
+
+def part(first, ndcg):
+    count = len(ndcg["bm25"])
+    columns = {"id": [f"q{first + n}" for n in range(count)]}
+    for arm, values in ndcg.items():
+        columns |= {f"{arm}_docs": [["b", "a"]] * count, f"{arm}_scores": [[2.0, 1.0]] * count}
+        columns[f"{arm}_measures"] = [dict.fromkeys(MEASURES, 0.5) | {"nDCG@10": value} for value in values]
+    return pa.table(columns)
+
+
+@pytest.fixture
+def told(tmp_path):
+    rows = Rows(part(0, {"bm25": [0.1, 0.2], "new": [0.3, 0.5]}), part(2, {"bm25": [0.3], "new": [0.4]}))
+    arms = {"BM25": "bm25", "+ reranker": "new"}
+    return tables({"measured": rows}, folder(str(tmp_path)), stage="measured", query_column="id", arms=arms)
+
+
+def test_means_and_the_difference_to_the_first(told):
+    assert told["queries"] == 3
+    assert told["arms"]["BM25"]["nDCG@10"] == pytest.approx(0.2)
+    assert told["arms"]["+ reranker"]["nDCG@10"] == pytest.approx(0.4)
+    assert told["arms"]["BM25"]["MAP"] == 0.5
+    assert told["compared"]["+ reranker"]["difference"] == pytest.approx(0.2)
+    # A paired t-test of the differences 0.2, 0.3, 0.1: t = 3.46 with two degrees of freedom.
+    assert told["compared"]["+ reranker"]["p"] == pytest.approx(0.0742, abs=1e-4)
+
+
+def test_each_arm_is_a_run_in_a_file_and_a_bar_in_a_picture(told, tmp_path):
+    assert told["files"] == {"runs": ["bm25.trec", "new.trec"]}
+    run = read_run((tmp_path / "runs" / "new.trec").read_text().splitlines(), "new.trec")
+    assert run == {f"q{n}": [("b", 2.0), ("a", 1.0)] for n in range(3)}
+    assert (tmp_path / "measures.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("ndcg", [{"bm25": [0.5], "new": [0.7]}, {"bm25": [0.5, 0.6], "new": [0.5, 0.6]}])
+def test_one_query_or_no_difference_has_no_p(ndcg, tmp_path):
+    arms = {"BM25": "bm25", "new": "new"}
+    rows = {"measured": Rows(part(0, ndcg))}
+    found = tables(rows, folder(str(tmp_path)), stage="measured", query_column="id", arms=arms)
+    assert found["compared"]["new"]["p"] is None
