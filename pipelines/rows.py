@@ -138,6 +138,7 @@ class Answer:
         seed: the sampling seed of the call; n_index: which of its samples this is.
         trimmed: whether the prompt was shortened to fit; sent: its turns as they were sent then, else None.
         logprobs: log-probability of each sampled token (natural log), or None when not asked for.
+        pieces: the texts of these tokens.
     """
 
     text: str
@@ -147,6 +148,7 @@ class Answer:
     seed: int = 0
     n_index: int = 0
     logprobs: tuple[float, ...] | None = None
+    pieces: tuple[str, ...] | None = None
     prompt_id: str = ""
     prompt_hash: str = ""
     trimmed: bool = False

@@ -31,6 +31,10 @@ class Sampling:
     stop: tuple[str, ...] = ()
     logprobs: bool = False
 
+    def recorded(self) -> dict[str, Any]:
+        """What provenance keeps of them."""
+        return {name: getattr(self, name) for name in ("temperature", "top_p", "top_k", "max_tokens")}
+
     def but(self, **changes: Any) -> Sampling:
         """These values with those given (not None) changed."""
         return replace(self, **{k: v for k, v in changes.items() if v is not None})

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 from contextlib import nullcontext
 from statistics import NormalDist
 
@@ -87,14 +88,10 @@ class SimulatedEngine:
             seed=request.seed,
             n_index=n_index,
             logprobs=tuple(-next(draw) / 65536 for _ in range(tokens)) if asked.logprobs else None,
+            pieces=tuple(re.findall(r"^[^ ]*| [^ ]*", text)[:tokens]) if asked.logprobs else None,
             prompt_id=request.prompt.prompt_id,
             prompt_hash=request.prompt.prompt_hash,
-            sampling={
-                "temperature": asked.temperature,
-                "top_p": asked.top_p,
-                "top_k": asked.top_k,
-                "max_tokens": asked.max_tokens,
-            },
+            sampling=asked.recorded(),
         )
 
     def _text(self, draw: vocabulary.Draws) -> str:

@@ -11,7 +11,6 @@ import asyncio
 import gc
 import os
 import re
-from collections.abc import Sequence
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -273,6 +272,7 @@ def _sampling(request: Request) -> SamplingParams:
 
 def _answer(request: Request, prompt_tokens: int, cached: int, shortened: Rendered | None, sample: Any) -> Answer:
     asked = request.sampling
+    drawn = [at[token] for token, at in zip(sample.token_ids, sample.logprobs, strict=True)] if asked.logprobs else None
     return Answer(
         text=sample.text,
         finish_reason=sample.finish_reason,
@@ -281,19 +281,11 @@ def _answer(request: Request, prompt_tokens: int, cached: int, shortened: Render
         completion_tokens=len(sample.token_ids),
         seed=request.seed,
         n_index=sample.index,
-        logprobs=_logprobs(sample.token_ids, sample.logprobs) if asked.logprobs else None,
+        logprobs=tuple(one.logprob for one in drawn) if drawn is not None else None,
+        pieces=tuple(one.decoded_token or "" for one in drawn) if drawn is not None else None,
         prompt_id=request.prompt.prompt_id,
         prompt_hash=request.prompt.prompt_hash,
         trimmed=shortened is not None,
         sent=shortened.messages if shortened is not None else None,
-        sampling={
-            "temperature": asked.temperature,
-            "top_p": asked.top_p,
-            "top_k": asked.top_k,
-            "max_tokens": asked.max_tokens,
-        },
+        sampling=asked.recorded(),
     )
-
-
-def _logprobs(tokens: Sequence[int], logprobs: Any) -> tuple[float, ...]:
-    return tuple(position[token].logprob for token, position in zip(tokens, logprobs, strict=True))

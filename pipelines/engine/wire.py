@@ -119,17 +119,13 @@ def answers(reply: Mapping[str, Any], request: Request, prompt: Rendered) -> lis
             seed=request.seed,
             n_index=index,
             logprobs=logprobs[index],
+            pieces=_pieces(choice) if logprobs[index] is not None else None,
             prompt_id=request.prompt.prompt_id,
             prompt_hash=request.prompt.prompt_hash,
             cached_tokens=int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0),
             trimmed=prompt is not request.prompt,
             sent=prompt.messages if prompt is not request.prompt else None,
-            sampling={
-                "temperature": asked.temperature,
-                "top_p": asked.top_p,
-                "top_k": asked.top_k,
-                "max_tokens": asked.max_tokens,
-            },
+            sampling=asked.recorded(),
         )
         for index, choice in enumerate(choices)
     ]
@@ -144,6 +140,14 @@ def _logprobs(choice: Mapping[str, Any]) -> tuple[float, ...] | None:
     if "token_logprobs" in found:
         return tuple(float(value) for value in found["token_logprobs"] or ())
     return tuple(float(token["logprob"]) for token in found["content"] or ()) if "content" in found else None
+
+
+def _pieces(choice: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The texts of tokens; None where a server gives their numbers alone."""
+    found = choice["logprobs"]
+    if "token_logprobs" in found:
+        return tuple(map(str, found["tokens"])) if found.get("tokens") else None
+    return tuple(str(token["token"]) for token in found.get("content") or ())
 
 
 def _tokens(total: int, texts: list[str], logprobs: list[tuple[float, ...] | None]) -> list[int]:

@@ -196,6 +196,27 @@ class Retrieval(Recipe):
     stopwords: bool = key("BM25: leave English stop words out")
 
 
+class Wording(StrEnum):
+    """How InPars asks for a query."""
+
+    vanilla = "vanilla"
+    guided = "guided"
+
+
+@dataclass
+class InPars(Retrieval):
+    """Recipe ``inpars``: from a corpus to queries that its documents answer, the best of them kept."""
+
+    document_chars: int = key(
+        "characters of title and text that a document needs for a query to be asked", rule=at_least(0)
+    )
+    document_words: int = key("words of a document that a prompt shows", rule=at_least(1))
+    wording: Wording = key("vanilla (examples with a query) or guided (with a good question and a bad one)")
+    least_tokens: int = key("tokens that a query needs", rule=at_least(1))
+    refuse_copied: bool = key("reject a query whose words stand in its document as they are")
+    keep: int | None = key("queries kept, those of the best score; null: all", rule=at_least(1))
+
+
 #: Schemas of the group ``recipe``, by the name that a recipe file's defaults use.
 RECIPES: dict[str, type] = {
     "plain": Recipe,
@@ -207,4 +228,5 @@ RECIPES: dict[str, type] = {
     "similarity_study": SimilarityStudy,
     "agent_instruct": AgentInstruct,
     "retrieval": Retrieval,
+    "inpars": InPars,
 }

@@ -167,7 +167,7 @@ async def test_schema_and_logprobs(server: Server) -> None:
     body = server.asked[0][1]
     assert body["response_format"]["json_schema"] == {"name": "answer", "schema": {"type": "object"}, "strict": True}
     assert body["logprobs"] is True
-    assert answer.logprobs == (-0.5, -1.5)
+    assert (answer.logprobs, answer.pieces) == ((-0.5, -1.5), ("{", "}"))
     assert answer.completion_tokens == 2
     assert answer.cached_tokens == 0
     await client.stop()
@@ -181,7 +181,7 @@ async def test_a_model_without_chat_template_gets_completions(server: Server) ->
     (answer,) = await client.generate(ask(sampling={"logprobs": True}))
     path, body, _ = server.asked[0]
     assert (path, body["prompt"]) == ("/v1/completions", "Be brief.\n\nHello")
-    assert (answer.text, answer.logprobs) == (" there", (-0.25,))
+    assert (answer.text, answer.logprobs, answer.pieces) == (" there", (-0.25,), None)
     assert (answer.prompt_tokens, answer.cached_tokens) == (3, 2)
     await client.stop()
 
@@ -485,6 +485,7 @@ async def test_a_real_vllm_server(smollm: Path, tmp_path: Path, model: settings.
         answers = await asyncio.gather(*(client.generate(request) for request in crowd))
         assert len({answer.text for pair in answers for answer in pair}) > 12
         assert all(a.logprobs and len(a.logprobs) == a.completion_tokens for pair in answers for a in pair)
+        assert all("".join(a.pieces or ()).startswith(a.text) for pair in answers for a in pair)
         assert (await client.generate(crowd[3]))[0].text == answers[3][0].text
         schema = {"type": "object", "properties": {"animal": {"enum": ["owl", "fox"]}}, "required": ["animal"]}
         (made,) = await client.generate(ask("An animal as JSON.", schema=schema, sampling={"max_tokens": 200}))
