@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pipelines.errors import RunStopped
+from pipelines.stages.stage import Stage
 from pipelines.store.ledger import Entry
 
 #: Rows from which the share of failed ones is judged: fewer say nothing.
@@ -61,3 +63,14 @@ class FailureLimit:
         """RunStopped if too many of the rows so far failed."""
         if (end := self.exceeded()) is not None:
             raise end
+
+
+def failures_of(
+    most: float, stage: Stage, entries: Mapping[int, Entry], made: Mapping[str, tuple[Stage, Any, Mapping[int, Entry]]]
+) -> FailureLimit:
+    """Those of a stage, and of the same step in earlier rounds: a round alone may have too few rows to judge by."""
+    limit = FailureLimit(most, entries.values())
+    for name, (one, _, earlier) in made.items():
+        if name != stage.name and one.called.step == stage.called.step:
+            limit.join(earlier.values())
+    return limit

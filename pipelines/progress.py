@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
+from typing import Any
 
 from rich.console import Console
 
@@ -118,6 +119,17 @@ class Progress:
     def waiting(self, what: str) -> None:
         """Something other than rows is under way."""
         self._draw(what)
+
+    def loading(self, engine: Mapping[str, Any], look: Callable[[], None]) -> Callable[[], None]:
+        """What is to be called while engines load: it says for how long, and looks up whether the run is to end."""
+        begun = time.monotonic()
+        what = f"waiting for {engine['base_url']}" if engine["kind"] == "endpoint" else "loading the model"
+
+        def waiting() -> None:
+            self.waiting(f"{what} ({time.monotonic() - begun:.0f} s)")
+            look()
+
+        return waiting
 
     def _draw(self, line: str) -> None:
         if self._status is not None:

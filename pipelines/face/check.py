@@ -26,7 +26,7 @@ STAGES = {
     "filters": ("enabled", "from", "filters"),
     "dedup": ("enabled", "from", "dedup"),
     "select": ("enabled", "from", "select"),
-    "make": ("enabled", "from", "make"),
+    "make": ("enabled", "from", "uses", "make"),
 }
 
 

@@ -194,6 +194,7 @@ class Retrieval(Recipe):
     b: float = key("BM25: how much the length of a document counts", rule=SHARE)
     stemmer: str | None = key("BM25: a Snowball stemmer (porter, english, german, ...); null for none")
     stopwords: bool = key("BM25: leave English stop words out")
+    arms: dict[str, str] = key("what each ranking is called in tables, and the name its columns begin with", {})
 
 
 class Wording(StrEnum):
@@ -217,6 +218,34 @@ class InPars(Retrieval):
     keep: int | None = key("queries kept, those of the best score; null: all", rule=at_least(1))
 
 
+@dataclass
+class Trained(Retrieval):
+    """What recipes share that train a retriever."""
+
+    scale: str = key(
+        "paper, or small (for two CPUs: at most 100 steps of 16 pairs)",
+        rule=Rule("paper or small", lambda scale: scale in ("paper", "small")),
+    )
+    scales: dict[str, Any] = key("what the keys below are at each scale", {})
+    encoder: str = key(
+        "encoder that training begins with: hub id, path or `packaged:NAME`", rule=NOT_EMPTY, literal=True
+    )
+    batch: int | None = key("pairs a step; null: 128 below 50,000 documents, 6,144 from there on", rule=at_least(2))
+    steps: int | None = key("optimiser steps; null: 1,000 up to 500,000 documents, 5,000 above", rule=at_least(1))
+    learning_rate: float = key("highest learning rate, after a tenth of the steps", rule=ABOVE_ZERO)
+    temperature: float = key("of the softmax over a batch's documents", rule=ABOVE_ZERO)
+    document_tokens: int = key("tokens of a document that count", rule=at_least(8))
+    checkpoint_steps: int = key("steps between checkpoints: what a kill costs at most", rule=at_least(1))
+
+
+@dataclass
+class TrainRetriever(Trained):
+    """Recipe ``train_retriever``: a retriever trained on pairs that people judged, and what it is worth."""
+
+    pairs: str = key("human: the judged pairs of train_split", rule=Rule("human", lambda pairs: pairs == "human"))
+    train_split: str = key("the split of judgements that is trained on", rule=NOT_EMPTY)
+
+
 #: Schemas of the group ``recipe``, by the name that a recipe file's defaults use.
 RECIPES: dict[str, type] = {
     "plain": Recipe,
@@ -229,4 +258,5 @@ RECIPES: dict[str, type] = {
     "agent_instruct": AgentInstruct,
     "retrieval": Retrieval,
     "inpars": InPars,
+    "train_retriever": TrainRetriever,
 }

@@ -151,6 +151,24 @@ def judged_queries(*, collection: Parts, split: str) -> list[dict[str, str]]:
     return rows
 
 
+def judged_pairs(*, collection: Parts, split: str) -> list[dict[str, str]]:
+    """The pairs of a query and a document that answers it, by the judgements of a split: what people asked.
+
+    Raises:
+        UserError: there are none.
+    """
+    texts = queries(collection)
+    pairs = [
+        {"query_id": query, "query": texts[query], "doc_id": document}
+        for query, some in judgements(collection, split).items()
+        for document, grade in some.items()
+        if grade > 0 and texts.get(query)
+    ]
+    if not pairs:
+        raise UserError(f"recipe.train_split={split}: no judgement of it says that a document answers a query")
+    return pairs
+
+
 def _judged(one: Mapping[str, Any]) -> Iterator[tuple[str, str, int, str]]:
     if format_of(one["path"]) in (None, "text"):
         with open_text(files_of(one["path"])[0]) as lines:

@@ -18,6 +18,7 @@ import bm25s
 import numpy as np
 import pyarrow as pa
 import Stemmer
+from numpy.typing import NDArray
 
 from pipelines.dedup.found import Source
 from pipelines.errors import UserError
@@ -108,9 +109,19 @@ class Lexicon:
         for places, values in zip(found, scores, strict=True):
             places, values = places[values > 0], values[values > 0]
             order = np.lexsort((places, -values))
-            ids = self._ids.take(pa.array(places[order].astype(np.int64))).to_pylist()
-            hits.append(Hits(ids, values[order].astype(float).tolist()))
+            hits.append(Hits(self.ids(places[order]), values[order].astype(float).tolist()))
         return hits
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def ids(self, places: NDArray[Any]) -> list[str]:
+        """Ids of documents by their places in the corpus."""
+        return self._ids.take(pa.array(places.astype(np.int64))).to_pylist()  # type: ignore[no-any-return]
+
+    def texts(self, start: int, count: int) -> list[str]:
+        """Titles and texts of documents in the order of the corpus."""
+        return self._texts.slice(start, count).to_pylist()  # type: ignore[no-any-return]
 
     def text(self, ids: Sequence[str]) -> list[str]:
         """Title and text of documents, by their ids."""

@@ -25,7 +25,7 @@ from pipelines.store.dataset import Dataset, Plan, Shard, committed, slice_parts
 from pipelines.store.decisions import VECTORS, decided_already, write_decisions
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import Entry, read_entry
-from pipelines.store.made import making
+from pipelines.store.made import made, making
 from pipelines.store.manifest import Manifest
 
 #: The part of a stage's input that rows of its own settings lie in.
@@ -160,12 +160,6 @@ def decide_stage(
         plan = Plan.load(target)
         assert plan is not None  # settle_plan ran before
         spill = target.sub(SPILL)
-        if stage.kind == "make":
-            told = making(target, lambda made: bind(stage.node["make"])(made, source))
-            nothing = pa.table(
-                [pa.nulls(0, pa.int64()), *[pa.nulls(0, pa.string())] * 2], names=["row", "id", "reason"]
-            )
-            return canonical(write_decisions(target, source, plan.shards, [nothing], told))
         decide = bind(stage.node[stage.kind])
         vectors = encoded_in(vectors_in(target, stage))
         earlier, rounds = ([Dataset.of(folder(url), dict(counts)) for url, counts in some] for some in (kept, alike))
@@ -180,6 +174,26 @@ def decide_stage(
         if name.partition("-")[2].startswith(f"{stage.name}-"):
             stages.sub(name).sub(SPILL).clear()
     return canonical(ledger)
+
+
+def make_stage(
+    target_url: str, source_url: str, counts: Mapping[int, int], stage: Stage, uses: Mapping[str, str]
+) -> None:
+    """Have a stage make what it makes, and publish it with the decision that every row stays; in a process of its own.
+
+    ``uses`` are arguments with the directories of stages whose things made they are given.
+    """
+    target = folder(target_url)
+    if decided_already(target) is not None:
+        return
+    source = Dataset.of(folder(source_url), dict(counts))
+    plan = Plan.load(target)
+    assert plan is not None  # settle_plan ran before
+    stages = target_url.rstrip("/").rpartition("/")[0]
+    given = {argument: made(f"{stages}/{name}") for argument, name in uses.items()}
+    told = making(target, lambda place: bind(stage.node["make"])(place, source, **given))
+    nothing = pa.table([pa.nulls(0, pa.int64()), *[pa.nulls(0, pa.string())] * 2], names=["row", "id", "reason"])
+    write_decisions(target, source, plan.shards, [nothing], told)
 
 
 def pending(plan: Plan, done: Mapping[int, Entry]) -> list[Shard]:

@@ -21,6 +21,8 @@ from pipelines.store.decisions import decided_already
 from pipelines.store.files import Folder, LocalFolder, folder
 
 MADE, _MAKING = "made", "making"
+#: A file in which who makes something says how far that is; it is no part of what is made.
+SAID = "how_far.txt"
 #: The key of what was made in the statistics of a stage that has decided.
 FILES = "made"
 
@@ -30,6 +32,7 @@ def making(stage: Folder, make: Callable[[str], Mapping[str, Any]]) -> dict[str,
     if not isinstance(stage, LocalFolder):
         with tempfile.TemporaryDirectory(prefix="nightmill-") as place:
             told = make(place)
+            (Path(place) / SAID).unlink(missing_ok=True)
             files = _files(Path(place))
             for name in files:
                 where, _, base = name.rpartition("/")
@@ -42,9 +45,18 @@ def making(stage: Folder, make: Callable[[str], Mapping[str, Any]]) -> dict[str,
         whole.rename(begun)
     begun.mkdir(parents=True, exist_ok=True)
     told = make(str(begun))
+    (begun / SAID).unlink(missing_ok=True)
     files = _files(begun)
     begun.rename(whole)
     return {**told, FILES: files}
+
+
+def how_far(stage: Folder) -> str:
+    """What a stage that makes something says of how far it is, in ``SAID``."""
+    try:
+        return stage.sub(_MAKING).read(SAID).decode()
+    except OSError:
+        return "at work"
 
 
 def made(stage: str) -> str:

@@ -69,6 +69,25 @@ def test_judgements_that_change_are_another_setting(over, place, tmp_path):
     assert told["rows_accepted"] == 1 and told["arms"]["BM25"]["nDCG@10"] == 0.0
 
 
+def test_a_retriever_is_trained_on_what_people_judged(place, tmp_path):
+    """On five documents: the mechanics; what it is worth is a benchmark."""
+    rows = {"query_id": ["q1", "q2", "q1"], "doc_id": ["d1", "d2", "d5"], "score": [1, 1, 1]}
+    pq.write_table(pa.table(rows | {"split": ["train", "train", "test"]}), place / "qrels.parquet")
+    given = [f"input={place}", f"output={tmp_path}/run", "recipe.scale=small", "recipe.steps=3", "recipe.batch=2"]
+    told = run(compose(["recipe=train_retriever", *given, "dedup.embedding.device=cpu"]))
+    assert (told["rows_in"], told["rows_accepted"]) == (3, 1)
+    assert told["stages"]["retriever"]["measured"]["pairs"] == 2
+    assert list(told["arms"]) == ["BM25", "zero-shot encoder", "trained retriever"]
+    assert all(figures["recall@100"] == 1.0 for figures in told["arms"].values())
+    assert sorted(path.name for path in (tmp_path / "run" / "runs").iterdir()) == [
+        "bm25.trec",
+        "retriever.trec",
+        "zero_shot.trec",
+    ]
+    proof = verify(f"{tmp_path}/run")
+    assert (proof["ok"], proof["complete"]) == (True, True)
+
+
 def test_a_collection_that_is_none_is_one_mistake(tmp_path):
     Path(tmp_path / "notes.txt").write_text("no corpus")
     with pytest.raises(UserError) as caught:

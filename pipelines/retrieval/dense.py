@@ -1,0 +1,150 @@
+"""Dense retrieval: a corpus as vectors of length 1, and exact search by their products with a query's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipelines.dedup.found import Source
+from pipelines.dedup.vectors.encoder import load
+from pipelines.retrieval.lexical import Hits, Lexicon, opened
+from pipelines.retrieval.search import with_hits
+from pipelines.store.made import SAID
+
+Floats = NDArray[np.float32]
+
+#: Documents encoded between two looks at whether the run is to end; and products held at once.
+_BLOCK, _PRODUCTS = 2048, 1 << 26
+_VECTORS, _DONE = "vectors.npy", "done"
+_OPENING = Lock()
+
+
+def encode(
+    made: str,
+    dataset: Source,
+    *,
+    lexicon: str = "",
+    model: str | None = None,
+    encoder: str,
+    batch_size: int,
+    device: str | None,
+) -> dict[str, Any]:
+    """Encode the documents of an index (``retrieval.lexical``), in its order, into ``made``.
+
+    What an earlier start encoded is not encoded again.
+
+    Args:
+        made: a folder that is there.
+        dataset: the rows that pass by, which it does not look at.
+        lexicon: the folder of the index, whose texts are taken.
+        model: the folder of a model that a stage has trained; None takes ``encoder``.
+        encoder: as ``dedup.embedding.encoder``.
+        batch_size: texts encoded at once.
+        device: cpu, cuda, ...; None takes a GPU where there is one.
+
+    Returns:
+        ``documents`` and ``dimensions``.
+    """
+    place, index = Path(made), opened(lexicon)
+    encoding = load(_encoder(model, encoder), batch_size, device)
+    vectors: Any = None
+    done = int((place / _DONE).read_text()) if (place / _DONE).exists() else 0
+    if done:
+        vectors = _file(place, mode="r+")
+    for start, texts in _blocks(index, done):
+        found = encoding(texts)
+        if vectors is None:
+            shape = (len(index), found.shape[1])
+            vectors = _file(place, mode="w+", dtype=np.float32, shape=shape)
+        vectors[start : start + len(found)] = found
+        vectors.flush()
+        (place / _DONE).write_text(str(start + len(found)))
+        (place / SAID).write_text(f"{start + len(found):,} of {len(index):,} documents encoded")
+    assert vectors is not None  # an index has a document
+    (place / _DONE).unlink(missing_ok=True)
+    return {"documents": len(index), "dimensions": int(vectors.shape[1])}
+
+
+def dense(
+    table: pa.Table,
+    *,
+    text_column: str,
+    depth: int,
+    arm: str,
+    encoder: str,
+    batch_size: int,
+    device: str | None,
+    lexicon: str = "",
+    vectors: str = "",
+    model: str | None = None,
+) -> pa.Table:
+    """Queries with the documents that are nearest to them, by cosine.
+
+    Args:
+        table: rows of queries.
+        text_column: their texts.
+        depth: documents a query, at most.
+        arm: what the columns' names begin with.
+        encoder: see ``encode``; ``batch_size``, ``device`` and ``model`` too.
+        batch_size: see encoder.
+        device: see encoder.
+        lexicon: folder of the index with the documents' ids; without rows none is needed.
+        vectors: folder of their vectors.
+        model: see encoder.
+    """
+    texts = table[text_column].to_pylist()
+    if not texts:
+        return with_hits(table, arm, [])
+    asked = load(_encoder(model, encoder), batch_size, device)(texts)
+    return with_hits(table, arm, nearest(asked, _vectors(vectors), opened(lexicon), depth))
+
+
+def nearest(queries: Floats, documents: Floats, index: Lexicon, depth: int) -> list[Hits]:
+    """The ``depth`` documents of the highest cosine to each query; of equal ones, those first in the corpus.
+
+    Args:
+        queries: of length 1, shape (queries, dimensions).
+        documents: of length 1, shape (documents, dimensions), in the order of the index.
+        index: where the documents' ids are.
+        depth: documents a query, at most.
+    """
+    found: list[Hits] = []
+    rows = max(1, _PRODUCTS // max(1, len(documents)))
+    for start in range(0, len(queries), rows):
+        for scores in queries[start : start + rows] @ documents.T:
+            some = np.argpartition(-scores, depth - 1)[:depth] if depth < len(scores) else np.arange(len(scores))
+            best = some[np.lexsort((some, -scores[some]))]
+            found.append(Hits(index.ids(best), scores[best].astype(float).tolist()))
+    return found
+
+
+def _file(place: Path, **how: Any) -> Any:
+    """The vectors' file as an array that is written through to it."""
+    return np.lib.format.open_memmap(place / _VECTORS, **how)  # type: ignore[no-untyped-call]
+
+
+def _blocks(index: Lexicon, done: int) -> Iterator[tuple[int, list[str]]]:
+    for start in range(done, len(index), _BLOCK):
+        yield start, index.texts(start, _BLOCK)
+
+
+def _encoder(model: str | None, encoder: str) -> str:
+    return encoder if model is None else f"{model}/model"
+
+
+def _vectors(made: str) -> Floats:
+    with _OPENING:
+        return _mapped(made)
+
+
+@lru_cache(maxsize=4)
+def _mapped(made: str) -> Floats:
+    found: Floats = np.load(Path(made) / _VECTORS, mmap_mode="r")
+    return found

@@ -1,0 +1,81 @@
+"""What trainings share: their settings, going on from a checkpoint, and saying how far they are."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import RunStopped
+from pipelines.store.made import SAID
+
+#: Checkpoints of a training, in the folder of what it makes while it is at work.
+CHECKPOINTS = "checkpoints"
+#: Share of the steps in which the learning rate rises.
+_WARM_UP = 0.1
+
+
+def arguments(
+    made: str, batch: int, steps: int, learning_rate: float, checkpoint_steps: int, seed: int, device: str | None
+) -> dict[str, Any]:
+    """Settings of a trainer of sentence-transformers, as keyword arguments."""
+    return {
+        "output_dir": str(Path(made) / CHECKPOINTS),
+        "per_device_train_batch_size": batch,
+        "max_steps": steps,
+        "learning_rate": learning_rate,
+        "warmup_steps": math.ceil(_WARM_UP * steps),
+        "lr_scheduler_type": "linear",
+        "save_strategy": "steps",
+        "save_steps": checkpoint_steps,
+        "save_total_limit": 1,
+        "logging_steps": 1,
+        "disable_tqdm": True,
+        "report_to": [],
+        "seed": seed,
+        "use_cpu": device == "cpu",
+        "dataloader_pin_memory": False,
+        "dataloader_drop_last": True,
+    }
+
+
+def last_checkpoint(made: str) -> str | None:
+    """The last whole checkpoint that an earlier start left, or None; one that a kill cut off is taken away."""
+    found = sorted(
+        (path for path in (Path(made) / CHECKPOINTS).glob("checkpoint-*")), key=lambda path: -int(path.name[11:])
+    )
+    for path in found:
+        if (path / "trainer_state.json").exists():  # written last
+            return str(path)
+        shutil.rmtree(path)
+    return None
+
+
+def fitted(trainer: Any, made: str, steps: int, checkpoint: str | None) -> list[float]:
+    """Train to the end, from a checkpoint where there is one; mean losses of the first and the last tenth.
+
+    Raises:
+        RunStopped: the loss is no number any more.
+    """
+    from transformers import TrainerCallback
+
+    class Saying(TrainerCallback):  # type: ignore[misc]
+        """Says how far the training is, and ends one that went astray."""
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **more: Any) -> None:
+            loss = (logs or {}).get("loss")
+            if loss is not None:
+                (Path(made) / SAID).write_text(f"step {state.global_step:,} of {steps:,}, loss {float(loss):.4f}")
+                control.should_training_stop = control.should_training_stop or not math.isfinite(float(loss))
+
+    trainer.add_callback(Saying())
+    trainer.train(resume_from_checkpoint=checkpoint)
+    losses = [float(one["loss"]) for one in trainer.state.log_history if "loss" in one]
+    if not losses or not all(map(math.isfinite, losses)):
+        raise RunStopped(
+            f"training: the loss was no number at step {len(losses):,} of {steps:,}; lower recipe.learning_rate"
+        )
+    shutil.rmtree(Path(made) / CHECKPOINTS, ignore_errors=True)
+    tenth = max(1, len(losses) // 10)
+    return [round(sum(some) / len(some), 4) for some in (losses[:tenth], losses[-tenth:])]
