@@ -38,7 +38,11 @@ EXCUSED_FROM_LENGTH: dict[str, str] = {}
 #: Who may import what is heavy, or moves with every release.
 KEEPERS = {
     "vllm": {"pipelines.engine.vllm"},
-    "sentence_transformers": {"pipelines.dedup.vectors.encoder", "pipelines.retrieval.bi_encoder"},
+    "sentence_transformers": {
+        "pipelines.dedup.vectors.encoder",
+        "pipelines.retrieval.bi_encoder",
+        "pipelines.retrieval.cross_encoder",
+    },
 }
 HEAVY = ("ray", "torch", "vllm", "transformers", "sentence_transformers", "numba", "pyarrow", "hydra", "scipy")
 

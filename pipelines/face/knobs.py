@@ -236,6 +236,21 @@ class Trained(Retrieval):
     temperature: float = key("of the softmax over a batch's documents", rule=ABOVE_ZERO)
     document_tokens: int = key("tokens of a document that count", rule=at_least(8))
     checkpoint_steps: int = key("steps between checkpoints: what a kill costs at most", rule=at_least(1))
+    reranker: str = key(
+        "model that a reranker begins with: hub id, path or `packaged:NAME`", rule=NOT_EMPTY, literal=True
+    )
+    reranker_batch: int = key("pairs a step of the reranker, half of them negative", rule=at_least(2))
+    reranker_steps: int = key("optimiser steps of the reranker", rule=at_least(1))
+    reranker_learning_rate: float = key("the reranker's highest learning rate", rule=ABOVE_ZERO)
+    pair_tokens: int = key("tokens of a query and a document that a reranker reads together", rule=at_least(32))
+    rerank: int = key("documents of a ranking that are reranked", rule=at_least(1))
+    negative_first: int = key(
+        "first rank of BM25 that a negative is drawn from; the best may be answers", rule=at_least(1)
+    )
+    negative_margin: float | None = key(
+        "refuse a negative whose score is above this share of the own document's; null refuses none", rule=ABOVE_ZERO
+    )
+    tuned_on: int = key("queries of train_split that the reranker's weight beside BM25 is chosen on", rule=at_least(1))
 
 
 @dataclass

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from pipelines.errors import UserError
 from pipelines.retrieval.trec import read_qrels
+from pipelines.rows import digest
 from pipelines.store.inputs.find import files_of
 from pipelines.store.inputs.formats import FORMATS, SUPPORTED, format_of
 from pipelines.store.inputs.source import InputFile, content_digest, is_remote, open_text, reading
@@ -138,8 +139,8 @@ def judgements(parts: Parts, split: str) -> Qrels:
     return found
 
 
-def judged_queries(*, collection: Parts, split: str) -> list[dict[str, str]]:
-    """The queries of a split as rows: ``query_id`` and ``text``, in the order of their file.
+def judged_queries(*, collection: Parts, split: str, most: int | None = None, seed: int = 0) -> list[dict[str, str]]:
+    """The queries of a split as rows: ``query_id`` and ``text``, in the order of their file; ``most`` of them by lot.
 
     Raises:
         UserError: as ``queries`` and ``judgements``; or none of the queries is judged.
@@ -148,7 +149,8 @@ def judged_queries(*, collection: Parts, split: str) -> list[dict[str, str]]:
     rows = [{"query_id": id_, "text": text} for id_, text in queries(collection).items() if id_ in judged and text]
     if not rows:
         raise UserError(f"recipe.split={split}: no query of the collection is judged in it; their ids differ, perhaps")
-    return rows
+    drawn = set(sorted((row["query_id"] for row in rows), key=lambda id_: digest(seed, id_))[:most])
+    return [row for row in rows if row["query_id"] in drawn]
 
 
 def judged_pairs(*, collection: Parts, split: str) -> list[dict[str, str]]:

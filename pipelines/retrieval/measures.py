@@ -27,6 +27,8 @@ MEASURES = {
     "P@10": P @ 10,
     "judged@10": Judged @ 10,
 }
+#: The figure that rankings are compared by.
+MAIN = "nDCG@10"
 _STRUCT = pa.struct([(name, pa.float64()) for name in MEASURES])
 _NAMES = {measure: name for name, measure in MEASURES.items()}
 

@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.dedup.found import Source
-from pipelines.retrieval.measures import MEASURES
+from pipelines.retrieval.measures import MAIN, MEASURES
 from pipelines.retrieval.trec import run_lines
 from pipelines.store.files import Folder
 
-#: The figure that arms are compared by.
-MAIN = "nDCG@10"
 #: Half of a 95% interval of a mean, in standard errors.
 _95 = 1.96
 

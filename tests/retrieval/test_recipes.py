@@ -74,16 +74,18 @@ def test_a_retriever_is_trained_on_what_people_judged(place, tmp_path):
     rows = {"query_id": ["q1", "q2", "q1"], "doc_id": ["d1", "d2", "d5"], "score": [1, 1, 1]}
     pq.write_table(pa.table(rows | {"split": ["train", "train", "test"]}), place / "qrels.parquet")
     given = [f"input={place}", f"output={tmp_path}/run", "recipe.scale=small", "recipe.steps=3", "recipe.batch=2"]
-    told = run(compose(["recipe=train_retriever", *given, "dedup.embedding.device=cpu"]))
+    told = run(compose(["recipe=train_retriever", *given, "recipe.reranker_steps=2", "dedup.embedding.device=cpu"]))
     assert (told["rows_in"], told["rows_accepted"]) == (3, 1)
-    assert told["stages"]["retriever"]["measured"]["pairs"] == 2
-    assert list(told["arms"]) == ["BM25", "zero-shot encoder", "trained retriever"]
+    stages = told["stages"]
+    assert stages["retriever"]["measured"]["pairs"] == 2
+    # BM25 finds nothing for q2 but its own document.
+    assert stages["opposed"]["items_rejected"] == {"no_negative": 1}
+    assert stages["reranker"]["measured"]["pairs"] == 1
+    assert 0.0 <= stages["weight"]["measured"]["weight"] <= 1.0
+    arms = ["bm25", "zero_shot", "retriever", "reranked", "mixed"]
+    assert len(told["arms"]) == len(arms)
     assert all(figures["recall@100"] == 1.0 for figures in told["arms"].values())
-    assert sorted(path.name for path in (tmp_path / "run" / "runs").iterdir()) == [
-        "bm25.trec",
-        "retriever.trec",
-        "zero_shot.trec",
-    ]
+    assert sorted(path.stem for path in (tmp_path / "run" / "runs").iterdir()) == sorted(arms)
     proof = verify(f"{tmp_path}/run")
     assert (proof["ok"], proof["complete"]) == (True, True)
 

@@ -1,0 +1,71 @@
+"""Documents that do not answer a query, for training (papers.md 3.5, 4.3): drawn by lot from what a ranking finds.
+
+The query's own document is never one. Of a window of a ranking's ranks, those whose score comes too near to the own
+document's can be refused: they may well answer the query. What a query lacks is told in ``refused``, by name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.retrieval.lexical import Hits, opened
+from pipelines.rows import digest
+
+#: Why a document of the window was not taken.
+OWN, TOO_NEAR = "own_document", "too_near"
+
+
+def from_bm25(
+    table: pa.Table, *, depth: int, first: int, count: int, margin: float | None, seed: int, lexicon: str = ""
+) -> pa.Table:
+    """Rows of ``query`` and ``doc_id`` with ``negatives``, a list of ids, and ``refused``, why others were not taken.
+
+    Args:
+        table: the pairs.
+        depth: ranks of BM25 that are drawn from.
+        first: the first rank that counts, from 1: the best may be unjudged answers.
+        count: documents drawn for each pair; fewer where the window has no more.
+        margin: a document whose score is above ``margin`` times that of the pair's own one is refused, where BM25
+            finds that one at all; None refuses none.
+        seed: of the lots.
+        lexicon: folder of the index.
+    """
+    queries, ids = table["query"].to_pylist(), table["doc_id"].to_pylist()
+    hits = opened(lexicon).search(queries, depth) if queries else []
+    drawn = [
+        draw(one, own, first, count, margin, f"{seed} {own} {query}")
+        for one, own, query in zip(hits, ids, queries, strict=True)
+    ]
+    refused = [[f"{why} {number}" for why, number in sorted(counts.items())] for _, counts in drawn]
+    return table.append_column("negatives", pa.array([some for some, _ in drawn], pa.list_(pa.string()))).append_column(
+        "refused", pa.array(refused, pa.list_(pa.string()))
+    )
+
+
+def draw(
+    hits: Hits, own: str, first: int, count: int, margin: float | None, lot: str
+) -> tuple[list[str], Counter[str]]:
+    """Up to ``count`` documents of a ranking from rank ``first`` on, by lot, and why others were not taken.
+
+    The lot depends on ``lot`` and the documents alone, so the same ones are drawn wherever it is done.
+    """
+    refused: Counter[str] = Counter()
+    scores = dict(zip(hits.ids, hits.scores, strict=True))
+    most = scores[own] * margin if margin is not None and own in scores else None
+    window: list[str] = []
+    for document in hits.ids[first - 1 :]:
+        if document == own:
+            refused[OWN] += 1
+        elif most is not None and scores[document] > most:
+            refused[TOO_NEAR] += 1
+        else:
+            window.append(document)
+    return sorted(window, key=lambda document: digest(lot, document))[:count], refused
+
+
+def too_few(table: pa.Table, *, than: int) -> pa.Array:
+    """A rule: pairs with fewer negatives."""
+    return pc.less(pc.list_value_length(table["negatives"]), than)

@@ -1,0 +1,90 @@
+"""A reranker learns which document belongs to a query; of a pair that is too long the document loses its end."""
+
+import pyarrow as pa
+import pytest
+
+from pipelines.errors import RunStopped
+from pipelines.retrieval.collection import locate
+from pipelines.retrieval.cross_encoder import _cross_encoder, asked, score, train
+from pipelines.retrieval.lexical import build, opened
+
+BASE = "packaged:all-minilm-l6-v2"
+KNOBS = {
+    "base": BASE,
+    "batch": 8,
+    "steps": 30,
+    "learning_rate": 2e-4,
+    "pair_tokens": 48,
+    "checkpoint_steps": 4,
+    "seed": 0,
+    "device": "cpu",
+}
+
+
+class Rows:
+    """Pairs with negatives, as a stage has them."""
+
+    def __init__(self, *rows):
+        self.rows = rows
+
+    def batches(self, columns=None):
+        schema = pa.schema([("query", pa.string()), ("doc_id", pa.string()), ("negatives", pa.list_(pa.string()))])
+        yield pa.table([list(column) for column in zip(*self.rows, strict=True)], schema=schema)
+
+
+ROWS = Rows(
+    ("strings of a lute", "d5", ["d2", "d3"]),
+    ("the neck of a lute", "d1", ["d2", "d3"]),
+    ("weight of the air", "d2", ["d1", "d5"]),
+    ("where are the maps", "d3", ["d5", "d1"]),
+)
+
+
+@pytest.fixture
+def lexicon(place, tmp_path):
+    here = tmp_path / "lexicon"
+    here.mkdir()
+    build(str(here), None, collection=locate(str(place)), k1=0.9, b=0.4, stemmer="porter", stopwords=True)
+    return str(here)
+
+
+@pytest.mark.parametrize("listwise", [False, True])
+def test_documents_that_belong_to_a_query_come_to_score_higher(listwise, lexicon, tmp_path):
+    made = tmp_path / "made"
+    made.mkdir()
+    told = train(str(made), ROWS, lexicon=lexicon, listwise=listwise, **KNOBS)
+    assert (told["pairs"], told["negatives"], told["batch"], told["steps"]) == (4, 8, 4 if listwise else 8, 30)
+    assert told["loss"][1] < told["loss"][0]
+    texts = dict(zip(["d1", "d2", "d3", "d5"], opened(lexicon).text(["d1", "d2", "d3", "d5"]), strict=True))
+    pairs = [(query, texts[one]) for query, own, negatives in ROWS.rows for one in (own, negatives[0])]
+    found = score(f"{made}/model", pairs, batch_size=2, pair_tokens=48, device="cpu")
+    assert all(own > other for own, other in zip(found[::2], found[1::2], strict=True))
+
+
+def test_queries_without_a_negative_teach_nothing(lexicon, tmp_path):
+    with pytest.raises(RunStopped, match="nothing to train a reranker on"):
+        train(str(tmp_path), Rows(("a", "d1", [])), lexicon=lexicon, listwise=False, **KNOBS)
+
+
+@pytest.mark.parametrize("words", [1, 8, 200])
+def test_the_document_is_cut_and_the_query_is_not(words):
+    """A query takes half of the tokens at most; a longer one, which no people ask, is cut to that."""
+    model = _cross_encoder_of(32)
+    query, document = asked("how " * words, model.tokenizer, 32), "the strings of the lute " * 50
+    assert query.split() == ["how"] * min(words, 14)
+    ids = model.preprocess([(query, document)])["input_ids"][0]
+    assert len(ids) == 32
+    first, second = model.tokenizer.decode(ids).split("[SEP]")[:2]
+    assert first.count("how") == min(words, 14) and second.startswith(" the strings")
+
+
+def _cross_encoder_of(tokens):
+    from pipelines.engine.weights import resolve
+
+    return _cross_encoder(resolve(BASE), "cpu", tokens, seed=0)
+
+
+def test_a_new_head_is_that_of_its_seed():
+    pairs = [("a", "b"), ("c", "d e f")]
+    once, again = (_cross_encoder_of(32).predict(pairs, show_progress_bar=False) for _ in range(2))
+    assert once.tolist() == again.tolist()
