@@ -93,6 +93,8 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
             with indexes_held(once):
                 night.seeds(stages[0], manifest)
                 for stage in stages[1:] if towards is None else night.rounds(towards):
+                    if stage.kind == "make" and not any(one.asks for one in stages[stage.number :]):
+                        hands.rest()  # what trains needs the memory that engines hold
                     night.stage(stage)
                 lease.check()
                 # Before the record that says the run is finished.
@@ -182,7 +184,7 @@ class Night:
             self._progress.begin(stage.name, sum(s.rows for s in plan.shards), list(entries.values()))
             loading = self._progress.loading(self._config["engine"], self._stop_if_asked)
             pool = self._hands.pool(load=loading if stage.kind == "flow" else None)
-            job = Job(self._place.url, stage, base(source.folder), base(target), self._config, uses=uses)
+            job = Job(self._place.url, stage, base(source.folder), base(target), self._config, pool.threads, uses)
             for wave in waves(left, io["wave_shards"]):
                 self._wave(pool, job, wave, entries, limit)
                 write_cache(self._place, target, entries)

@@ -60,7 +60,7 @@ def summary(
         "seconds": round(seconds, 1),
         "tokens_per_second": round(tokens_per_second, 1),
         "diversity": told.get("diversity"),
-        **{key: told[key] for key in ("arms", "compared", "queries") if key in told},
+        **{key: told[key] for key in ("arms", "compared", "queries", "notes") if key in told},
         "examples": sample.select(["id", *shown]).to_pylist(),
         "data": place.sub("data").url,
     }
@@ -82,6 +82,7 @@ def render(result: Mapping[str, Any]) -> Group:
         *([SIMULATED] if result["engine"] == "simulated" else []),
         f"rows     {result['data']}",
         f"removed  {result['run']}/removed",
+        *(f"note: {note}" for note in result.get("notes", ())),
         *([f"runs     {result['run']}/runs, {result['run']}/measures.png"] if "arms" in result else []),
         f"check    nightmill verify {result['run']}",
     ]

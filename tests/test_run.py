@@ -334,10 +334,10 @@ BY_WORDS = ("dedup.embedding.enabled=false",)
 BY_MEANING = ("dedup.minhash.enabled=false", "dedup.embedding.encoder=simulated")
 
 
-def deduplicated(tmp_path, name, texts, *overrides, by=BY_WORDS):
+def deduplicated(tmp_path, name, texts, *overrides, by=BY_WORDS, column="text"):
     """A run of ``recipe=dedup`` over texts: which ids stay."""
-    pq.write_table(pa.table({"id": list(texts), "text": list(texts.values())}), tmp_path / f"{name}.parquet")
-    where = [f"input={tmp_path}/{name}.parquet", "id_column=id", f"output={tmp_path}/{name}"]
+    pq.write_table(pa.table({"id": list(texts), column: list(texts.values())}), tmp_path / f"{name}.parquet")
+    where = [f"input={tmp_path}/{name}.parquet", f"text_column={column}", "id_column=id", f"output={tmp_path}/{name}"]
     run(compose(["recipe=dedup", *where, *by, *overrides]))
     assert verify(f"{tmp_path}/{name}")["complete"]
     return [row["id"] for row in rows(tmp_path / name)]
@@ -366,6 +366,23 @@ def test_an_earlier_run_can_be_what_tonights_rows_are_checked_against(tmp_path):
     ]
     assert deduplicated(tmp_path, "wednesday", {"w1": "g i h"}, f"dedup.against={tmp_path}/monday") == []
     assert verify(f"{tmp_path}/monday")["complete"]
+
+
+@pytest.mark.parametrize("by", [BY_WORDS, BY_MEANING])
+def test_an_earlier_run_is_compared_by_the_column_that_it_compared(by, tmp_path):
+    deduplicated(tmp_path, "monday", {"m1": "a b c", "m2": "d e f"}, by=by, column="persona")
+    against = f"dedup.against={tmp_path}/monday"
+    assert deduplicated(tmp_path, "tuesday", {"t1": "a b c", "t2": "g h i"}, against, by=by) == ["t2"]
+    # One that compared nothing has no such column.
+    start(
+        tmp_path / "monday.parquet",
+        tmp_path / "none",
+        "text_column=persona",
+        "dedup.minhash.enabled=false",
+        *BY_WORDS,
+    )
+    with pytest.raises(UserError, match=r"have no column text, and it compared none; they have .*persona"):
+        deduplicated(tmp_path, "wednesday", {"w": "x"}, f"dedup.against={tmp_path}/none", by=by)
 
 
 def test_a_run_that_goes_on_is_checked_against_what_others_added_meanwhile(tmp_path, monkeypatch):

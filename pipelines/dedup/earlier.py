@@ -30,6 +30,24 @@ class Earlier:
         data = self.place.sub("data")
         return Dataset.of(data, {part: rows_of(data, part) for part in committed(data)})
 
+    def text_column(self, ours: str) -> str:
+        """The column of its rows that is compared: ``ours``, or where they have none, what it was deduplicated by.
+
+        Raises:
+            UserError: its rows have neither.
+        """
+        columns = list(read_record(self.place, "metadata.json")["columns"])
+        stages = read_record(self.place, "config.yaml")["recipe"]["stages"]
+        nodes = (_node(stages, record.name).get("dedup", {}) for record in stage_records(self.place))
+        theirs = [node["text_column"] for node in nodes if "text_column" in node]
+        for name in (ours, *reversed(theirs)):
+            if name in columns:
+                return str(name)
+        raise UserError(
+            f"dedup.against={self.place.url}: the rows of the run there have no column {ours}, and it compared none; "
+            f"they have {', '.join(columns)}; name a run that has one, or rename yours"
+        )
+
     def vectors(self, knobs: Mapping[str, Any]) -> Datasets | None:
         """The vectors that stages of it made with these knobs, in whichever hop or round; None where none did."""
         stages = read_record(self.place, "config.yaml")["recipe"]["stages"]

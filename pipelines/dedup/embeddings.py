@@ -229,12 +229,13 @@ def _index(against: str, run: str, text_column: str, how: Mapping[str, Any]) -> 
     """The index as ``run`` is held against it; that of an earlier run has what is in its ``data/`` now."""
     if (before := earlier(against, run)) is not None:
         names = ("encoder", "dtype", "backend")
-        made = before.vectors({"text_column": text_column, **{name: how[name] for name in names}})
+        theirs = before.text_column(text_column)
+        made = before.vectors({"text_column": theirs, **{name: how[name] for name in names}})
         remember(
             before.kept,
             run=before.run,
             state=before.state,
-            text_column=text_column,
+            text_column=theirs,
             against=against,
             encoded=made,
             **how,

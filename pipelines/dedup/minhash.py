@@ -261,5 +261,6 @@ def _index(against: str, comparison: Comparison, run: str, text_column: str, mem
     settings = comparison.index_settings()
     if (before := earlier(against, run)) is not None:
         index = Index(against, "minhash", settings, before.run)
-        _add(index, before.kept, before.run, before.state, text_column, comparison, memory_gib)
+        theirs = before.text_column(text_column)
+        _add(index, before.kept, before.run, before.state, theirs, comparison, memory_gib)
     return Index(against, "minhash", settings, run)

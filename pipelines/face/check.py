@@ -97,6 +97,16 @@ def _between_keys(config: Mapping[str, Any]) -> Iterator[str]:
     for name, (task, neutral) in ONE_TASKS.items() if "task" in recipe else ():
         if recipe.get(name, neutral) != neutral and recipe["task"] != task:
             yield f"recipe.{name}={recipe[name]}: only recipe.task={task} heeds it, and this is {recipe['task']}"
+    if "template" in recipe:
+        kinds = config["prompt"]["tables"].get("kinds", {})
+        if recipe["template"] not in (*kinds, "zero_shot"):
+            near = did_you_mean(nearest(recipe["template"], kinds), f"there are {', '.join(kinds)} and zero_shot")
+            yield f"recipe.template={recipe['template']}: no kind of task of prompt {config['prompt']['name']}; {near}"
+        elif recipe["template"] == "zero_shot" and recipe["examples"]:
+            yield (
+                f"recipe.examples={recipe['examples']}: recipe.template=zero_shot shows none; set recipe.examples=0, "
+                f"or choose a template of {', '.join(kinds)}"
+            )
     engine = config["engine"]
     if engine["kind"] == "simulated" and engine["accepted"] + engine["duplicates"] > 1:
         yield (

@@ -37,6 +37,7 @@ def register() -> None:
     for name, schema in knobs.RECIPES.items():
         store.store(group="schema/recipe", name=name, node=schema)
     OmegaConf.register_new_resolver("one_of", lambda value, *among: value in among, replace=True)
+    OmegaConf.register_new_resolver("either", lambda holds, this, that: this if holds else that, replace=True)
     OmegaConf.register_new_resolver("each", _each, replace=True)
     store.store(group="hydra/launcher", name="nightmill", node={"_target_": LAUNCHER})
 

@@ -14,7 +14,7 @@ from pipelines.dedup.found import Source
 from pipelines.engine.weights import resolve
 from pipelines.errors import RunStopped
 from pipelines.retrieval.lexical import opened
-from pipelines.retrieval.training import arguments, fitted, last_checkpoint
+from pipelines.retrieval.training import arguments, fitted, last_checkpoint, take_threads
 
 #: Corpora of fewer documents are small ones, of more than the second number large ones (papers.md 3.4).
 SMALL, LARGE = 50_000, 500_000
@@ -81,6 +81,7 @@ def train(
     by_group = group(len(index))
     batch, steps = min(batch or by_group[0], len(queries)), steps or by_group[1]
     rows = {"query": queries, "document": index.text(ids), "label": [distinct[one] for one in ids]}
+    take_threads(None)
     learner = SentenceTransformer(resolve(encoder) if model is None else f"{model}/model", device=device)
     learner.max_seq_length = min(document_tokens, learner.max_seq_length or document_tokens)
     how = arguments(made, batch, steps, learning_rate, checkpoint_steps, seed, device)

@@ -171,6 +171,36 @@ def judged_pairs(*, collection: Parts, split: str) -> list[dict[str, str]]:
     return pairs
 
 
+def examples(*, collection: Parts, split: str, count: int, words: int, seed: int) -> list[dict[str, str]]:
+    """Up to ``count`` judged pairs with the text of their documents, for a prompt to show (papers.md 3.1).
+
+    Drawn by lot, none of a query or a document twice; of a document the first ``words`` words.
+
+    Raises:
+        UserError: there is no judged pair in the split whose document is in the corpus.
+    """
+    texts = {}
+    wanted = {pair["doc_id"] for pair in judged_pairs(collection=collection, split=split)}
+    for table in documents(collection):
+        for id_, text in zip(table["doc_id"].to_pylist(), whole_texts(table).to_pylist(), strict=True):
+            if id_ in wanted and text:
+                texts[id_] = text
+    pairs = [pair for pair in judged_pairs(collection=collection, split=split) if pair["doc_id"] in texts]
+    drawn: list[dict[str, str]] = []
+    seen: set[str] = set()
+    for pair in sorted(pairs, key=lambda pair: digest(seed, pair["query_id"], pair["doc_id"])):
+        marks = {f"q {pair['query_id']}", f"d {pair['doc_id']}"}
+        if len(drawn) < count and not marks & seen:
+            drawn.append({**pair, "document": " ".join(texts[pair["doc_id"]].split(" ")[:words])})
+            seen |= marks
+    if not drawn:
+        raise UserError(
+            f"recipe.examples_split={split}: no document of the corpus answers a query by its judgements; choose "
+            "another split, or recipe.template=zero_shot with recipe.examples=0"
+        )
+    return drawn
+
+
 def _judged(one: Mapping[str, Any]) -> Iterator[tuple[str, str, int, str]]:
     if format_of(one["path"]) in (None, "text"):
         with open_text(files_of(one["path"])[0]) as lines:

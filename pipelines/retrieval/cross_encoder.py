@@ -13,11 +13,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import pyarrow as pa
+
 from pipelines.dedup.found import Source
 from pipelines.engine.weights import resolve
 from pipelines.errors import RunStopped
 from pipelines.retrieval.lexical import Lexicon, opened
-from pipelines.retrieval.training import arguments, fitted, last_checkpoint
+from pipelines.retrieval.training import arguments, fitted, last_checkpoint, take_threads
 
 _READING = Lock()
 
@@ -71,6 +73,7 @@ def train(
             "no query has a document that does not answer it, so there is nothing to train a reranker on; loosen the "
             "filters before, or raise limit"
         )
+    take_threads(None)
     learner = _cross_encoder(resolve(base), device, pair_tokens, seed)
     rows = [{**row, "query": asked(row["query"], learner.tokenizer, pair_tokens)} for row in rows]
     examples = _lists(rows, index) if listwise else _pairs(rows, index)
@@ -104,6 +107,37 @@ def _lists(rows: Sequence[dict[str, Any]], index: Lexicon) -> dict[str, list[Any
     }
 
 
+def judge(
+    table: pa.Table,
+    *,
+    base: str | None,
+    batch_size: int,
+    pair_tokens: int,
+    device: str | None,
+    lexicon: str = "",
+    model: str | None = None,
+    threads: int | None = None,
+) -> pa.Table:
+    """Pairs with ``relevance``: how well a reranker thinks that the document answers the query, 0 to 1 (papers.md 4.4).
+
+    Args:
+        table: rows of ``query`` and ``doc_id``.
+        base: a published reranker by name; None where a stage has trained one.
+        batch_size: pairs read at once.
+        pair_tokens: tokens of a query and a document together.
+        device: cpu, cuda, ...; None takes a GPU where there is one.
+        lexicon: folder of the index with the texts; without rows none is needed.
+        model: folder of a reranker that a stage has trained.
+        threads: CPU threads; None takes every CPU.
+    """
+    queries, ids = table["query"].to_pylist(), table["doc_id"].to_pylist()
+    pairs = list(zip(queries, opened(lexicon).text(ids), strict=True)) if queries else []
+    place = f"{model}/model" if base is None else base
+    how: dict[str, Any] = {"pair_tokens": pair_tokens, "device": device, "threads": threads}
+    found = score(place, pairs, batch_size=batch_size, **how) if pairs else []
+    return table.append_column("relevance", pa.array(found, pa.float64()))
+
+
 def asked(query: str, tokenizer: Any, pair_tokens: int) -> str:
     """A query as a reranker reads it: no more than half of a pair's tokens, so that it is its document that is cut.
 
@@ -115,11 +149,18 @@ def asked(query: str, tokenizer: Any, pair_tokens: int) -> str:
 
 
 def score(
-    model: str, pairs: Sequence[tuple[str, str]], *, batch_size: int, pair_tokens: int, device: str | None
+    model: str,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    batch_size: int,
+    pair_tokens: int,
+    device: str | None,
+    threads: int | None = None,
 ) -> list[float]:
     """How well each document answers its query, by a model in a folder or by name; one process loads it once."""
     # One at a time: each uses every CPU thread that there is.
     with _READING:
+        take_threads(threads)
         reader = _loaded(model, device, pair_tokens)
         found = reader.predict(
             [(asked(query, reader.tokenizer, pair_tokens), text) for query, text in pairs],

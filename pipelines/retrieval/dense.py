@@ -53,7 +53,7 @@ def encode(
         ``documents`` and ``dimensions``.
     """
     place, index = Path(made), opened(lexicon)
-    encoding = load(_encoder(model, encoder), batch_size, device)
+    encoding = load(encoder_of(model, encoder), batch_size, device)
     vectors: Any = None
     done = int((place / _DONE).read_text()) if (place / _DONE).exists() else 0
     if done:
@@ -84,6 +84,7 @@ def dense(
     lexicon: str = "",
     vectors: str = "",
     model: str | None = None,
+    threads: int | None = None,
 ) -> pa.Table:
     """Queries with the documents that are nearest to them, by cosine.
 
@@ -98,12 +99,13 @@ def dense(
         lexicon: folder of the index with the documents' ids; without rows none is needed.
         vectors: folder of their vectors.
         model: see encoder.
+        threads: CPU threads; None takes every CPU.
     """
     texts = table[text_column].to_pylist()
     if not texts:
         return with_hits(table, arm, [])
-    asked = load(_encoder(model, encoder), batch_size, device)(texts)
-    return with_hits(table, arm, nearest(asked, _vectors(vectors), opened(lexicon), depth))
+    asked = load(encoder_of(model, encoder), batch_size, device, threads=threads)(texts)
+    return with_hits(table, arm, nearest(asked, vectors_in(vectors), opened(lexicon), depth))
 
 
 def nearest(queries: Floats, documents: Floats, index: Lexicon, depth: int) -> list[Hits]:
@@ -135,11 +137,13 @@ def _blocks(index: Lexicon, done: int) -> Iterator[tuple[int, list[str]]]:
         yield start, index.texts(start, _BLOCK)
 
 
-def _encoder(model: str | None, encoder: str) -> str:
+def encoder_of(model: str | None, encoder: str) -> str:
+    """The encoder that a stage has trained (``model``, its folder), or the one of that name."""
     return encoder if model is None else f"{model}/model"
 
 
-def _vectors(made: str) -> Floats:
+def vectors_in(made: str) -> Floats:
+    """The vectors in a folder, mapped once in a process."""
     with _OPENING:
         return _mapped(made)
 

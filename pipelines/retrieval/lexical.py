@@ -125,13 +125,23 @@ class Lexicon:
 
     def text(self, ids: Sequence[str]) -> list[str]:
         """Title and text of documents, by their ids."""
-        return self._texts.take(pa.array([self._places[one] for one in ids], pa.int64())).to_pylist()  # type: ignore[no-any-return]
+        return self._texts.take(pa.array(self.places(ids), pa.int64())).to_pylist()  # type: ignore[no-any-return]
 
-    @property
-    def _places(self) -> dict[str, int]:
-        if not hasattr(self, "_by_id"):
-            self._by_id = {one: place for place, one in enumerate(self._ids.to_pylist())}
-        return self._by_id
+    def places(self, ids: Sequence[str]) -> list[int]:
+        """Places of documents in the corpus, by their ids.
+
+        Raises:
+            UserError: the corpus has no document of one of them.
+        """
+        by_id = self._by_id()
+        try:
+            return [by_id[one] for one in ids]
+        except KeyError as error:
+            raise UserError(f"input: the corpus has no document {error.args[0]}, which is to be read") from None
+
+    @cache  # noqa: B019 - an index lives as long as its process
+    def _by_id(self) -> dict[str, int]:
+        return {one: place for place, one in enumerate(self._ids.to_pylist())}
 
 
 def opened(made: str) -> Lexicon:

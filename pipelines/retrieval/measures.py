@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from ir_measures import AP, RR, Judged, P, Qrel, R, ScoredDoc, nDCG
 
 from pipelines.retrieval.collection import Parts, Qrels, judgements
+from pipelines.retrieval.collection import examples as shown_pairs
 
 #: Figures by the names that people use for them.
 MEASURES = {
@@ -43,7 +44,17 @@ def measures_of(ranked: Mapping[str, Sequence[tuple[str, float]]], judged: Qrels
     return found
 
 
-def measured(table: pa.Table, *, collection: Parts, split: str, query_column: str, arms: Mapping[str, str]) -> pa.Table:
+def measured(
+    table: pa.Table,
+    *,
+    collection: Parts,
+    split: str,
+    query_column: str,
+    arms: Mapping[str, str],
+    examples: int = 0,
+    examples_split: str = "",
+    seed: int = 0,
+) -> pa.Table:
     """Rows with the figures of each arm's ranking beside it.
 
     Args:
@@ -52,13 +63,24 @@ def measured(table: pa.Table, *, collection: Parts, split: str, query_column: st
         split: which of them count.
         query_column: the column with the query's id.
         arms: what each arm is called in tables, and the name its columns begin with.
+        examples: judged pairs that prompts showed; of the split that is measured they count as not found, wherever they
+            stand (papers.md 3.1).
+        examples_split: where these came from.
+        seed: that they were drawn with.
     """
     every = _judged(collection, split)
     ids = table[query_column].to_pylist()
     judged = {one: every[one] for one in ids}
+    failed: set[tuple[str, str]] = set()
+    if ids and examples and examples_split == split:
+        drawn = shown_pairs(collection=collection, split=split, count=examples, words=1, seed=seed)
+        failed = {(pair["query_id"], pair["doc_id"]) for pair in drawn}
     for arm in arms.values():
         lists = zip(ids, table[f"{arm}_docs"].to_pylist(), table[f"{arm}_scores"].to_pylist(), strict=True)
-        ranked = {id_: list(zip(docs, scores, strict=True)) for id_, docs, scores in lists}
+        ranked = {
+            id_: [(doc, score) for doc, score in zip(docs, scores, strict=True) if (id_, doc) not in failed]
+            for id_, docs, scores in lists
+        }
         found = measures_of(ranked, judged) if ids else {}
         table = table.append_column(f"{arm}_measures", pa.array([found[one] for one in ids], _STRUCT))
     return table

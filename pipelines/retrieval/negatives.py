@@ -7,10 +7,13 @@ document's can be refused: they may well answer the query. What a query lacks is
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.dedup.vectors.encoder import load
+from pipelines.retrieval.dense import encoder_of, nearest, vectors_in
 from pipelines.retrieval.lexical import Hits, opened
 from pipelines.rows import digest
 
@@ -28,20 +31,48 @@ def from_bm25(
         depth: ranks of BM25 that are drawn from.
         first: the first rank that counts, from 1: the best may be unjudged answers.
         count: documents drawn for each pair; fewer where the window has no more.
-        margin: a document whose score is above ``margin`` times that of the pair's own one is refused, where BM25
-            finds that one at all; None refuses none.
+        margin: a document whose score is above ``margin`` times that of the pair's own one is refused, where the
+            ranking has that one at all; None refuses none.
         seed: of the lots.
         lexicon: folder of the index.
     """
-    queries, ids = table["query"].to_pylist(), table["doc_id"].to_pylist()
+    queries = table["query"].to_pylist()
     hits = opened(lexicon).search(queries, depth) if queries else []
-    drawn = [
-        draw(one, own, first, count, margin, f"{seed} {own} {query}")
-        for one, own, query in zip(hits, ids, queries, strict=True)
-    ]
+    return _drawn(table, hits, first, count, margin, seed)
+
+
+def from_retriever(
+    table: pa.Table,
+    *,
+    depth: int,
+    first: int,
+    count: int,
+    margin: float | None,
+    seed: int,
+    encoder: str,
+    batch_size: int,
+    device: str | None,
+    lexicon: str = "",
+    vectors: str = "",
+    model: str | None = None,
+    threads: int | None = None,
+) -> pa.Table:
+    """As ``from_bm25``, from the ranking of a retriever: the other arguments are those of ``retrieval.dense``."""
+    queries = table["query"].to_pylist()
+    hits: list[Hits] = []
+    if queries:
+        asked = load(encoder_of(model, encoder), batch_size, device, threads=threads)(queries)
+        hits = nearest(asked, vectors_in(vectors), opened(lexicon), depth)
+    return _drawn(table, hits, first, count, margin, seed)
+
+
+def _drawn(table: pa.Table, hits: Sequence[Hits], first: int, count: int, margin: float | None, seed: int) -> pa.Table:
+    pairs = zip(hits, table["doc_id"].to_pylist(), table["query"].to_pylist(), strict=True)
+    drawn = [draw(one, own, first, count, margin, f"{seed} {own} {query}") for one, own, query in pairs]
     refused = [[f"{why} {number}" for why, number in sorted(counts.items())] for _, counts in drawn]
-    return table.append_column("negatives", pa.array([some for some, _ in drawn], pa.list_(pa.string()))).append_column(
-        "refused", pa.array(refused, pa.list_(pa.string()))
+    lists = pa.list_(pa.string())
+    return table.append_column("negatives", pa.array([some for some, _ in drawn], lists)).append_column(
+        "refused", pa.array(refused, lists)
     )
 
 

@@ -21,7 +21,13 @@ Floats = NDArray[np.float64]
 
 
 def tables(
-    stages: Mapping[str, Source], place: Folder, *, stage: str, query_column: str, arms: Mapping[str, str]
+    stages: Mapping[str, Source],
+    place: Folder,
+    *,
+    stage: str,
+    query_column: str,
+    arms: Mapping[str, str],
+    notes: Mapping[str, str],
 ) -> dict[str, Any]:
     """Write ``runs/<arm>.trec`` for each arm and ``measures.png``, and give the figures.
 
@@ -31,11 +37,12 @@ def tables(
         stage: the one whose rows are queries with rankings and their figures.
         query_column: the column with the query's id.
         arms: what each arm is called, and the name its columns begin with; the first is what others are compared with.
+        notes: sentences to stand below the table, each where the stage of its name was run.
 
     Returns:
         ``arms``: by their names the means of ``MEASURES`` over all queries; ``compared``: for each other arm the mean
         ``difference`` in nDCG@10 to the first, and ``p`` of a paired t-test over queries (None with fewer than two, or
-        where all are equal); ``queries``; ``files``: what was written, by folder.
+        where all are equal); ``queries``; ``notes``; ``files``: what was written, by folder.
     """
     names = [f"{arm}_{part}" for arm in arms.values() for part in ("docs", "scores", "measures")]
     lines: dict[str, list[str]] = {arm: [] for arm in arms.values()}
@@ -60,6 +67,7 @@ def tables(
         "arms": means,
         "compared": {called: _against(by_query[first], by_query[called]) for called in list(by_query)[1:]},
         "queries": len(by_query[first]),
+        "notes": [text for name, text in notes.items() if name in stages],
         "files": {"runs": sorted(f"{arm}.trec" for arm in lines)},
     }
 

@@ -34,6 +34,7 @@ def rerank(
     device: str | None,
     lexicon: str = "",
     model: str | None = None,
+    threads: int | None = None,
 ) -> pa.Table:
     """Queries with a ranking whose first ``depth`` documents a reranker has put in order.
 
@@ -49,6 +50,7 @@ def rerank(
         device: cpu, cuda, ...; None takes a GPU where there is one.
         lexicon: folder of the index with the texts; without rows none is needed.
         model: folder of a reranker that a stage has trained.
+        threads: CPU threads; None takes every CPU.
     """
     queries = table[text_column].to_pylist()
     lists = table[f"{of}_docs"].to_pylist()
@@ -56,7 +58,8 @@ def rerank(
     for query, ids in zip(queries, lists, strict=True):
         pairs += [(query, text) for text in opened(lexicon).text(ids[:depth])]
     place = base if model is None else f"{model}/model"
-    scores = score(place, pairs, batch_size=batch_size, pair_tokens=pair_tokens, device=device) if pairs else []
+    how: dict[str, Any] = {"pair_tokens": pair_tokens, "device": device, "threads": threads}
+    scores = score(place, pairs, batch_size=batch_size, **how) if pairs else []
     hits: list[Hits] = []
     for ids in lists:
         own, scores = scores[: len(ids[:depth])], scores[len(ids[:depth]) :]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,13 @@ def arguments(
         "dataloader_pin_memory": False,
         "dataloader_drop_last": True,
     }
+
+
+def take_threads(threads: int | None) -> None:
+    """Let torch use so many CPU threads, or all that there are: Ray gives a process that reserves one CPU one."""
+    import torch
+
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
 
 
 def last_checkpoint(made: str) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import inspect
 import logging
 import os
 from collections import Counter
@@ -134,8 +135,11 @@ class ShardActor:
             rules = {reason: bind(node) for reason, node in stage.node["filters"].items()}
             return await asyncio.to_thread(filtered, stage.name, stage.fingerprint, shard, table, rules)
         if stage.kind == "map":
-            used = {argument: made(stages.sub(name).url) for argument, name in job.uses.items()}
-            change = partial(bind(stage.node["map"]), **used)
+            change = bind(stage.node["map"])
+            offered: dict[str, Any] = {name: made(stages.sub(place).url) for name, place in job.uses.items()}
+            if "threads" in inspect.signature(change).parameters:
+                offered["threads"] = job.threads
+            change = partial(change, **offered)
             return await asyncio.to_thread(mapped, stage.name, stage.fingerprint, shard, table, change)
         decisions = await asyncio.to_thread(decisions_for, stages.sub(job.target), shard.index)
         return await asyncio.to_thread(decided, stage.name, stage.fingerprint, shard, table, decisions)

@@ -88,6 +88,9 @@ class Alone:
         """No engine, no gauges."""
         return {}
 
+    def rest(self) -> None:
+        """There is no engine."""
+
     def close(self) -> None:
         """End the process."""
         self._connection.close()

@@ -58,6 +58,9 @@ class Hands(Protocol):
     def stream(self, function: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
         """Run a generator in a process of its own and yield what it yields."""
 
+    def rest(self) -> None:
+        """Have engines ended: no later stage asks a model."""
+
     def close(self) -> None:
         """End every process."""
 

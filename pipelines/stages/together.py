@@ -44,6 +44,13 @@ class Together:
         self._connect()
         return cluster.stream(function, *arguments)
 
+    def rest(self) -> None:
+        """Have engines ended, and with them their actors; those that follow have none."""
+        if self._engine and self._pool is not None:
+            self._pool.close()
+            self._pool = None
+        self._engine = False
+
     def close(self) -> None:
         """End the actors, and leave the cluster."""
         if self._pool is not None:

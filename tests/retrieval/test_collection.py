@@ -8,6 +8,7 @@ from pipelines.errors import UserError
 from pipelines.retrieval.collection import (
     columns_of,
     documents,
+    examples,
     judged_queries,
     judgements,
     locate,
@@ -99,6 +100,19 @@ def test_queries_that_no_judgement_names_are_refused(place):
     pq.write_table(pa.table({"query_id": ["other"], "text": ["lutes"]}), place / "queries.parquet")
     with pytest.raises(UserError, match="no query of the collection is judged in it; their ids differ, perhaps"):
         judged_queries(collection=locate(str(place)), split="test")
+
+
+def test_examples_are_judged_pairs_with_their_documents(place):
+    parts = locate(str(place))
+    many = examples(collection=parts, split="test", count=8, words=4, seed=0)
+    # q1 has two documents, of which one is drawn.
+    assert sorted(one["query_id"] for one in many) == ["q1", "q2"]
+    assert {one["document"] for one in many} >= {"Barometers measure the weight"}
+    assert examples(collection=parts, split="test", count=1, words=4, seed=0) == many[:1]
+    drawn = {examples(collection=parts, split="test", count=1, words=4, seed=n)[0]["doc_id"] for n in range(20)}
+    assert drawn == {"d1", "d2", "d5"}
+    with pytest.raises(UserError, match=r"recipe\.examples_split=train: no document of the corpus answers a query"):
+        examples(collection=parts, split="train", count=1, words=4, seed=0)
 
 
 def test_a_line_of_judgements_with_other_columns_is_named(place):

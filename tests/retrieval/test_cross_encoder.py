@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.errors import RunStopped
 from pipelines.retrieval.collection import locate
-from pipelines.retrieval.cross_encoder import _cross_encoder, asked, score, train
+from pipelines.retrieval.cross_encoder import _cross_encoder, asked, judge, score, train
 from pipelines.retrieval.lexical import build, opened
 
 BASE = "packaged:all-minilm-l6-v2"
@@ -59,6 +59,14 @@ def test_documents_that_belong_to_a_query_come_to_score_higher(listwise, lexicon
     pairs = [(query, texts[one]) for query, own, negatives in ROWS.rows for one in (own, negatives[0])]
     found = score(f"{made}/model", pairs, batch_size=2, pair_tokens=48, device="cpu")
     assert all(own > other for own, other in zip(found[::2], found[1::2], strict=True))
+
+
+def test_a_judge_gives_pairs_their_relevance(lexicon):
+    rows = pa.table({"query": ["weight of the air", "where are the maps"], "doc_id": ["d2", "d3"]})
+    knobs = {"base": BASE, "batch_size": 2, "pair_tokens": 48, "device": "cpu"}
+    found = judge(rows, lexicon=lexicon, **knobs)["relevance"].to_pylist()
+    assert len(found) == 2 and all(0.0 <= one <= 1.0 for one in found)
+    assert judge(rows.slice(0, 0), **knobs).num_rows == 0
 
 
 def test_queries_without_a_negative_teach_nothing(lexicon, tmp_path):

@@ -38,3 +38,14 @@ def test_queries_of_other_splits_are_not_judged(place):
     rows = pa.table({"id": ["q1", "q3", "q2"]})
     assert not_judged(rows, collection=locate(str(place)), split="test").to_pylist() == [False, True, False]
     assert not_judged(rows, collection=locate(str(place)), split="train").to_pylist() == [True, True, False]
+
+
+def test_examples_of_the_measured_split_count_as_not_found(place):
+    """papers.md 3.1: a prompt has shown that the document answers the query."""
+    rows = pa.table({"query": ["q2"], "bm25_docs": [["d2", "d1"]], "bm25_scores": [[2.0, 1.0]]})
+    knobs = {"collection": locate(str(place)), "split": "test", "query_column": "query", "arms": {"BM25": "bm25"}}
+    shown = {"examples": 8, "examples_split": "test", "seed": 0}
+    [fair] = measured(rows, **knobs, **shown)["bm25_measures"].to_pylist()
+    assert fair["nDCG@10"] == fair["recall@100"] == 0.0
+    [other] = measured(rows, **knobs, **shown | {"examples_split": "train"})["bm25_measures"].to_pylist()
+    assert other["nDCG@10"] == 1.0

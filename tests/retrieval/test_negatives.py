@@ -1,12 +1,15 @@
 """Negatives are drawn by lot from a window of a ranking; never the own document, never one that comes too near."""
 
+from pathlib import Path
+
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.retrieval.collection import locate
+from pipelines.retrieval.dense import encode
 from pipelines.retrieval.lexical import Hits, build
-from pipelines.retrieval.negatives import draw, from_bm25, too_few
+from pipelines.retrieval.negatives import draw, from_bm25, from_retriever, too_few
 
 HITS = Hits(["a", "b", "c", "d", "e"], [9.0, 8.0, 6.0, 3.0, 1.0])
 
@@ -48,3 +51,18 @@ def test_pairs_have_their_negatives_beside_them(place, tmp_path):
     assert found["refused"].to_pylist() == [["own_document 1"], []]
     assert too_few(found, than=1).to_pylist() == [False, True]
     assert from_bm25(pairs.slice(0, 0), **knobs).num_rows == 0
+
+
+def test_negatives_of_a_retriever_are_of_its_ranking(place, tmp_path):
+    folders = {name: str(tmp_path / name) for name in ("lexicon", "vectors")}
+    for one in folders.values():
+        Path(one).mkdir()
+    how = {"encoder": "simulated", "batch_size": 8, "device": None}
+    build(folders["lexicon"], None, collection=locate(str(place)), k1=0.9, b=0.4, stemmer="porter", stopwords=True)
+    encode(folders["vectors"], None, lexicon=folders["lexicon"], **how)
+    pairs = pa.table({"query": ["strings of lutes and viols"], "doc_id": ["d5"]})
+    knobs = {"depth": 3, "first": 1, "count": 31, "margin": None, "seed": 0, **how}
+    found = from_retriever(pairs, **knobs, **folders)
+    assert len(found["negatives"][0].as_py()) == 2 and "d5" not in found["negatives"][0].as_py()
+    assert found["refused"].to_pylist() == [["own_document 1"]]
+    assert from_retriever(pairs.slice(0, 0), **knobs).num_rows == 0

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.compose import compose
-from pipelines.errors import UserError
+from pipelines.errors import RunStopped, UserError
 from pipelines.run import run
 from pipelines.verbs.verify import verify
 
@@ -88,6 +88,78 @@ def test_a_retriever_is_trained_on_what_people_judged(place, tmp_path):
     assert sorted(path.stem for path in (tmp_path / "run" / "runs").iterdir()) == sorted(arms)
     proof = verify(f"{tmp_path}/run")
     assert (proof["ok"], proof["complete"]) == (True, True)
+
+
+#: Small enough to train on a few documents, and with texts of no model.
+TINY = (
+    "engine=simulated",
+    "engine.replicas=1",
+    "engine.accepted=1.0",
+    "engine.duplicates=0.0",
+    "dedup.embedding.device=cpu",
+    "recipe.scale=small",
+    "recipe.document_chars=0",
+    "recipe.steps=2",
+    "recipe.batch=2",
+    "recipe.reranker_steps=2",
+    "recipe.stopwords=false",  # what simulated queries have in common with the documents
+)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "more", "filters"),
+    [
+        ("inpars", ("recipe.variant=v2", "recipe.keep=3"), {"scored": "lower_score", "relevant": "less_relevant"}),
+        ("promptagator", ("recipe.template=fiqa", "recipe.samples=2", "recipe.examples=2", "recipe.round_trip=5"), {}),
+    ],
+)
+@pytest.mark.usefixtures("ray_here")
+def test_queries_are_written_filtered_trained_on_and_measured(recipe, more, filters, place, tmp_path):
+    """On five documents, with the simulated engine: the mechanics of every stage."""
+    more = [*more, "recipe.examples_split=test"] if recipe == "promptagator" else more
+    told = run(compose([f"recipe={recipe}", f"input={place}", f"output={tmp_path}/run", *TINY, *more]))
+    stages = told["stages"]
+    # Two of the five have no text, and are no seeds.
+    assert (told["rows_in"], stages["queries"]["rows_in"]) == (5, 3)
+    for stage, reason in filters.items():
+        assert set(stages[stage]["items_rejected"]) <= {reason}
+        assert stages[stage]["items_kept"] == min(3, stages[stage]["rows_in"])
+    assert stages["reranker"]["measured"]["pairs"] == told["rows_accepted"] > 0
+    assert len(told["arms"]) == 4 and told["queries"] == 2
+    assert bool(told["notes"]) == (recipe == "inpars"), "a judge of our own is said to be one"
+    rows = pq.read_table(f"{tmp_path}/run/data").to_pylist()
+    assert all(row["negatives"] and row["doc_id"] not in row["negatives"] for row in rows)
+    proof = verify(f"{tmp_path}/run")
+    assert (proof["ok"], proof["complete"]) == (True, True)
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_queries_that_all_go_are_a_named_stop(place, tmp_path):
+    with pytest.raises(
+        RunStopped, match="there are 0 queries of 0 documents to train on, and two documents are needed"
+    ):
+        run(compose(["recipe=inpars", f"input={place}", f"output={tmp_path}/run", *TINY, "recipe.least_tokens=500"]))
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["recipe.template=scifcat"], "no kind of task of prompt promptagator; did you mean scifact"),
+        (["recipe.examples=3"], "recipe.template=zero_shot shows none; set recipe.examples=0"),
+        (["recipe.template=fiqa", "recipe.examples=9"], "recipe.examples=9: must be"),
+    ],
+)
+def test_a_template_that_is_none_is_named(more, said, place):
+    with pytest.raises(UserError, match=said):
+        compose(["recipe=promptagator", f"input={place}", "output=x", *more])
+
+
+def test_a_template_brings_its_eight_examples(place):
+    found = [
+        compose(["recipe=promptagator", f"input={place}", "output=x", *more])["recipe"]["examples"]
+        for more in ([], ["recipe.template=scifact"], ["recipe.template=scifact", "recipe.examples=0"])
+    ]
+    assert found == [0, 8, 0]
 
 
 def test_a_collection_that_is_none_is_one_mistake(tmp_path):

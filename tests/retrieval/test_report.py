@@ -8,6 +8,8 @@ from pipelines.retrieval.report import tables
 from pipelines.retrieval.trec import read_run
 from pipelines.store.files import folder
 
+NOTES = {"measured": "a stage that was run", "judge": "one that was not"}
+
 
 class Rows:
     """Rows as a stage has them: a table a part."""
@@ -32,11 +34,13 @@ def part(first, ndcg):
 def told(tmp_path):
     rows = Rows(part(0, {"bm25": [0.1, 0.2], "new": [0.3, 0.5]}), part(2, {"bm25": [0.3], "new": [0.4]}))
     arms = {"BM25": "bm25", "+ reranker": "new"}
-    return tables({"measured": rows}, folder(str(tmp_path)), stage="measured", query_column="id", arms=arms)
+    return tables(
+        {"measured": rows}, folder(str(tmp_path)), stage="measured", query_column="id", arms=arms, notes=NOTES
+    )
 
 
 def test_means_and_the_difference_to_the_first(told):
-    assert told["queries"] == 3
+    assert told["queries"] == 3 and told["notes"] == ["a stage that was run"]
     assert told["arms"]["BM25"]["nDCG@10"] == pytest.approx(0.2)
     assert told["arms"]["+ reranker"]["nDCG@10"] == pytest.approx(0.4)
     assert told["arms"]["BM25"]["MAP"] == 0.5
@@ -56,5 +60,5 @@ def test_each_arm_is_a_run_in_a_file_and_a_bar_in_a_picture(told, tmp_path):
 def test_one_query_or_no_difference_has_no_p(ndcg, tmp_path):
     arms = {"BM25": "bm25", "new": "new"}
     rows = {"measured": Rows(part(0, ndcg))}
-    found = tables(rows, folder(str(tmp_path)), stage="measured", query_column="id", arms=arms)
+    found = tables(rows, folder(str(tmp_path)), stage="measured", query_column="id", arms=arms, notes=NOTES)
     assert found["compared"]["new"]["p"] is None
