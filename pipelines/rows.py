@@ -148,13 +148,13 @@ class Answer:
     seed: int = 0
     n_index: int = 0
     logprobs: tuple[float, ...] | None = None
-    pieces: tuple[str, ...] | None = None
     prompt_id: str = ""
     prompt_hash: str = ""
     trimmed: bool = False
     sampling: Mapping[str, Any] = field(default_factory=dict)
     sent: tuple[tuple[str, str], ...] | None = None
     cached_tokens: int = 0
+    pieces: tuple[str, ...] | None = None
 
     @property
     def cut(self) -> bool:
