@@ -18,7 +18,7 @@ from pipelines.prompts import PromptSet, Rendered
 from pipelines.rows import Answer, Item, Row, keep, reject
 
 #: Marks that models put around a query.
-_QUOTES = ('"', "'", "“”", "‘’", "`", "**", "*")
+_QUOTES = (('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"), ("`", "`"), ("**", "**"), ("*", "*"))
 
 
 async def inpars(
@@ -175,8 +175,7 @@ def _after(line: str, label: str) -> str | None:
 def _bare(query: str) -> str:
     """A query without marks around it."""
     query = query.strip()
-    for marks in _QUOTES:
-        first, last = (marks[0], marks[-1]) if len(marks) == 2 and marks[0] != marks[-1] else (marks, marks)
+    for first, last in _QUOTES:
         if len(query) > len(first) + len(last) and query.startswith(first) and query.endswith(last):
             query = query[len(first) : -len(last)].strip()
     return query

@@ -7,14 +7,13 @@ work, so a start after a kill goes on from the last one.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from pipelines.dedup.found import Source
 from pipelines.engine.weights import resolve
 from pipelines.errors import RunStopped
 from pipelines.retrieval.lexical import opened
-from pipelines.retrieval.training import arguments, fitted, last_checkpoint, take_threads
+from pipelines.retrieval.training import arguments, fitted, model_of, take_threads
 
 #: Corpora of fewer documents are small ones, of more than the second number large ones (papers.md 3.4).
 SMALL, LARGE = 50_000, 500_000
@@ -82,7 +81,7 @@ def train(
     batch, steps = min(batch or by_group[0], len(queries)), steps or by_group[1]
     rows = {"query": queries, "document": index.text(ids), "label": [distinct[one] for one in ids]}
     take_threads(None)
-    learner = SentenceTransformer(resolve(encoder) if model is None else f"{model}/model", device=device)
+    learner = SentenceTransformer(resolve(model_of(model, encoder)), device=device)
     learner.max_seq_length = min(document_tokens, learner.max_seq_length or document_tokens)
     how = arguments(made, batch, steps, learning_rate, checkpoint_steps, seed, device)
     trainer = SentenceTransformerTrainer(
@@ -91,8 +90,7 @@ def train(
         train_dataset=Dataset.from_dict(rows),
         loss=InBatchSoftmax(learner, 1 / temperature),
     )
-    loss = fitted(trainer, made, steps, last_checkpoint(made))
-    learner.save_pretrained(str(Path(made) / "model"))
+    loss = fitted(trainer, made)
     return {"pairs": len(queries), "documents": len(distinct), "batch": batch, "steps": steps, "loss": loss}
 
 

@@ -179,13 +179,13 @@ def examples(*, collection: Parts, split: str, count: int, words: int, seed: int
     Raises:
         UserError: there is no judged pair in the split whose document is in the corpus.
     """
-    texts = {}
-    wanted = {pair["doc_id"] for pair in judged_pairs(collection=collection, split=split)}
+    pairs = judged_pairs(collection=collection, split=split)
+    texts, wanted = dict[str, str](), {pair["doc_id"] for pair in pairs}
     for table in documents(collection):
         for id_, text in zip(table["doc_id"].to_pylist(), whole_texts(table).to_pylist(), strict=True):
             if id_ in wanted and text:
                 texts[id_] = text
-    pairs = [pair for pair in judged_pairs(collection=collection, split=split) if pair["doc_id"] in texts]
+    pairs = [pair for pair in pairs if pair["doc_id"] in texts]
     drawn: list[dict[str, str]] = []
     seen: set[str] = set()
     for pair in sorted(pairs, key=lambda pair: digest(seed, pair["query_id"], pair["doc_id"])):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -19,7 +18,7 @@ from pipelines.dedup.found import Source
 from pipelines.engine.weights import resolve
 from pipelines.errors import RunStopped
 from pipelines.retrieval.lexical import Lexicon, opened
-from pipelines.retrieval.training import arguments, fitted, last_checkpoint, take_threads
+from pipelines.retrieval.training import arguments, fitted, model_of, take_threads
 
 _READING = Lock()
 
@@ -74,7 +73,7 @@ def train(
             "filters before, or raise limit"
         )
     take_threads(None)
-    learner = _cross_encoder(resolve(base), device, pair_tokens, seed)
+    learner = _cross_encoder(base, device, pair_tokens, seed)
     rows = [{**row, "query": asked(row["query"], learner.tokenizer, pair_tokens)} for row in rows]
     examples = _lists(rows, index) if listwise else _pairs(rows, index)
     batch = min(batch, len(examples["query"]))
@@ -85,8 +84,7 @@ def train(
         train_dataset=Dataset.from_dict(examples),
         loss=ListNetLoss(learner) if listwise else BinaryCrossEntropyLoss(learner),
     )
-    loss = fitted(trainer, made, steps, last_checkpoint(made))
-    learner.save_pretrained(str(Path(made) / "model"))
+    loss = fitted(trainer, made)
     negatives = sum(len(row["negatives"]) for row in rows)
     return {"pairs": len(rows), "negatives": negatives, "batch": batch, "steps": steps, "loss": loss}
 
@@ -132,9 +130,8 @@ def judge(
     """
     queries, ids = table["query"].to_pylist(), table["doc_id"].to_pylist()
     pairs = list(zip(queries, opened(lexicon).text(ids), strict=True)) if queries else []
-    place = f"{model}/model" if base is None else base
     how: dict[str, Any] = {"pair_tokens": pair_tokens, "device": device, "threads": threads}
-    found = score(place, pairs, batch_size=batch_size, **how) if pairs else []
+    found = score(model_of(model, base or ""), pairs, batch_size=batch_size, **how)
     return table.append_column("relevance", pa.array(found, pa.float64()))
 
 
@@ -158,6 +155,8 @@ def score(
     threads: int | None = None,
 ) -> list[float]:
     """How well each document answers its query, by a model in a folder or by name; one process loads it once."""
+    if not pairs:
+        return []
     # One at a time: each uses every CPU thread that there is.
     with _READING:
         take_threads(threads)
@@ -172,13 +171,13 @@ def score(
 
 @lru_cache(maxsize=2)
 def _loaded(model: str, device: str | None, pair_tokens: int) -> Any:
-    return _cross_encoder(model if Path(model).exists() else resolve(model), device, pair_tokens, seed=0)
+    return _cross_encoder(model, device, pair_tokens, seed=0)
 
 
-def _cross_encoder(place: str, device: str | None, pair_tokens: int, seed: int) -> Any:
+def _cross_encoder(name: str, device: str | None, pair_tokens: int, seed: int) -> Any:
     """A model with one number a pair; the head of an encoder that has none is drawn from ``seed``."""
     from sentence_transformers.cross_encoder import CrossEncoder
     from transformers import set_seed
 
     set_seed(seed)
-    return CrossEncoder(place, num_labels=1, max_length=pair_tokens, device=device)
+    return CrossEncoder(resolve(name), num_labels=1, max_length=pair_tokens, device=device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -16,6 +16,7 @@ from pipelines.dedup.found import Source
 from pipelines.dedup.vectors.encoder import load
 from pipelines.retrieval.lexical import Hits, Lexicon, opened
 from pipelines.retrieval.search import with_hits
+from pipelines.retrieval.training import model_of
 from pipelines.store.made import SAID
 
 Floats = NDArray[np.float32]
@@ -53,7 +54,7 @@ def encode(
         ``documents`` and ``dimensions``.
     """
     place, index = Path(made), opened(lexicon)
-    encoding = load(encoder_of(model, encoder), batch_size, device)
+    encoding = load(model_of(model, encoder), batch_size, device)
     vectors: Any = None
     done = int((place / _DONE).read_text()) if (place / _DONE).exists() else 0
     if done:
@@ -101,11 +102,28 @@ def dense(
         model: see encoder.
         threads: CPU threads; None takes every CPU.
     """
-    texts = table[text_column].to_pylist()
-    if not texts:
-        return with_hits(table, arm, [])
-    asked = load(encoder_of(model, encoder), batch_size, device, threads=threads)(texts)
-    return with_hits(table, arm, nearest(asked, vectors_in(vectors), opened(lexicon), depth))
+    how: dict[str, Any] = {"encoder": encoder, "batch_size": batch_size, "device": device, "threads": threads}
+    hits = search(table[text_column].to_pylist(), depth, lexicon=lexicon, vectors=vectors, model=model, **how)
+    return with_hits(table, arm, hits)
+
+
+def search(
+    queries: Sequence[str],
+    depth: int,
+    *,
+    encoder: str,
+    batch_size: int,
+    device: str | None,
+    lexicon: str,
+    vectors: str,
+    model: str | None,
+    threads: int | None,
+) -> list[Hits]:
+    """The documents nearest to each query; the arguments are those of ``dense``."""
+    if not queries:
+        return []
+    asked = load(model_of(model, encoder), batch_size, device, threads=threads)(list(queries))
+    return nearest(asked, vectors_in(vectors), opened(lexicon), depth)
 
 
 def nearest(queries: Floats, documents: Floats, index: Lexicon, depth: int) -> list[Hits]:
@@ -135,11 +153,6 @@ def _file(place: Path, **how: Any) -> Any:
 def _blocks(index: Lexicon, done: int) -> Iterator[tuple[int, list[str]]]:
     for start in range(done, len(index), _BLOCK):
         yield start, index.texts(start, _BLOCK)
-
-
-def encoder_of(model: str | None, encoder: str) -> str:
-    """The encoder that a stage has trained (``model``, its folder), or the one of that name."""
-    return encoder if model is None else f"{model}/model"
 
 
 def vectors_in(made: str) -> Floats:

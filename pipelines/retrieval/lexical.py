@@ -7,7 +7,6 @@ b = 0.4. A document that shares no word with a query is no hit of it.
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Sequence
 from functools import cache
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 import bm25s
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import Stemmer
 from numpy.typing import NDArray
 
@@ -72,7 +72,7 @@ def build(
             ids.append(table["doc_id"].combine_chunks())
             texts += whole.to_pylist()
     _refuse_doubles(pa.concat_arrays(ids))
-    words = _tokens(texts, settings)
+    words = _tokens(texts, settings, ids=True)
     if not words.vocab:
         raise UserError("input: no document of the corpus has a word; look at its columns title and text")
     index = bm25s.BM25(k1=k1, b=b, method="lucene")
@@ -95,15 +95,14 @@ class Lexicon:
         table = pa.ipc.open_file(self._file).read_all()
         self._ids, self._texts = table["doc_id"], table["text"]
 
-    def search(self, queries: Sequence[str], depth: int, threads: int = 1) -> list[Hits]:
+    def search(self, queries: Sequence[str], depth: int) -> list[Hits]:
         """The best ``depth`` documents of each query, in order of score and, where that is equal, of the corpus."""
         if not queries:
             return []
         found, scores = self._index.retrieve(
-            _words(queries, self._settings),
+            _tokens(queries, self._settings, ids=False),
             k=min(depth, len(self._ids)),
             show_progress=False,
-            n_threads=threads if threads > 1 else 0,
         )
         hits: list[Hits] = []
         for places, values in zip(found, scores, strict=True):
@@ -155,12 +154,8 @@ def _opened(made: str) -> Lexicon:
     return Lexicon(made)
 
 
-def _tokens(texts: Sequence[str], settings: dict[str, Any]) -> Any:
-    return bm25s.tokenize(list(texts), show_progress=False, **_analysis(settings))
-
-
-def _words(texts: Sequence[str], settings: dict[str, Any]) -> Any:
-    return bm25s.tokenize(list(texts), show_progress=False, return_ids=False, **_analysis(settings))
+def _tokens(texts: Sequence[str], settings: dict[str, Any], *, ids: bool) -> Any:
+    return bm25s.tokenize(list(texts), show_progress=False, return_ids=ids, **_analysis(settings))
 
 
 def _analysis(settings: dict[str, Any]) -> dict[str, Any]:
@@ -176,11 +171,6 @@ def _analysis(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _refuse_doubles(ids: pa.Array) -> None:
     counts = ids.value_counts()
-    double = next((one["values"] for one in counts.to_pylist() if one["counts"] > 1), None)
-    if double is not None:
-        raise UserError(f"input: the corpus has document {double} twice; leave one, or give each an id of its own")
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text as they are indexed, but for stop words and stems."""
-    return re.findall(_WORD, text.lower())
+    doubles = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    if len(doubles):
+        raise UserError(f"input: the corpus has document {doubles[0]} twice; leave one, or give each an id of its own")

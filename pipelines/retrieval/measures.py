@@ -6,6 +6,7 @@ A query without a hit counts as 0, as with ``trec_eval -c``. Rankings stand in r
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 
@@ -16,6 +17,7 @@ from ir_measures import AP, RR, Judged, P, Qrel, R, ScoredDoc, nDCG
 
 from pipelines.retrieval.collection import Parts, Qrels, judgements
 from pipelines.retrieval.collection import examples as shown_pairs
+from pipelines.rows import canonical
 
 #: Figures by the names that people use for them.
 MEASURES = {
@@ -71,10 +73,8 @@ def measured(
     every = _judged(collection, split)
     ids = table[query_column].to_pylist()
     judged = {one: every[one] for one in ids}
-    failed: set[tuple[str, str]] = set()
-    if ids and examples and examples_split == split:
-        drawn = shown_pairs(collection=collection, split=split, count=examples, words=1, seed=seed)
-        failed = {(pair["query_id"], pair["doc_id"]) for pair in drawn}
+    shown = bool(ids and examples and examples_split == split)
+    failed = _shown(canonical(collection), split, examples, seed) if shown else frozenset()
     for arm in arms.values():
         lists = zip(ids, table[f"{arm}_docs"].to_pylist(), table[f"{arm}_scores"].to_pylist(), strict=True)
         ranked = {
@@ -94,9 +94,16 @@ def not_judged(table: pa.Table, *, collection: Parts, split: str) -> pa.ChunkedA
 
 def _judged(collection: Parts, split: str) -> Qrels:
     """The judgements of a split, read once in a process."""
-    return _read(tuple((one["path"], one["digest"], one["split"]) for one in collection["qrels"]), split)
+    return _read(canonical(collection), split)
 
 
 @cache
-def _read(files: tuple[tuple[str, str, str | None], ...], split: str) -> Qrels:
-    return judgements({"qrels": [{"path": path, "split": own} for path, _, own in files]}, split)
+def _read(collection: str, split: str) -> Qrels:
+    return judgements(json.loads(collection), split)
+
+
+@cache
+def _shown(collection: str, split: str, count: int, seed: int) -> frozenset[tuple[str, str]]:
+    """Query and document of the examples that prompts showed; the corpus is read for them once in a process."""
+    drawn = shown_pairs(collection=json.loads(collection), split=split, count=count, words=1, seed=seed)
+    return frozenset((pair["query_id"], pair["doc_id"]) for pair in drawn)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.dedup.vectors.encoder import load
-from pipelines.retrieval.dense import encoder_of, nearest, vectors_in
+from pipelines.retrieval.dense import search
 from pipelines.retrieval.lexical import Hits, opened
 from pipelines.rows import digest
 
@@ -58,11 +58,8 @@ def from_retriever(
     threads: int | None = None,
 ) -> pa.Table:
     """As ``from_bm25``, from the ranking of a retriever: the other arguments are those of ``retrieval.dense``."""
-    queries = table["query"].to_pylist()
-    hits: list[Hits] = []
-    if queries:
-        asked = load(encoder_of(model, encoder), batch_size, device, threads=threads)(queries)
-        hits = nearest(asked, vectors_in(vectors), opened(lexicon), depth)
+    how: dict[str, Any] = {"encoder": encoder, "batch_size": batch_size, "device": device, "threads": threads}
+    hits = search(table["query"].to_pylist(), depth, lexicon=lexicon, vectors=vectors, model=model, **how)
     return _drawn(table, hits, first, count, margin, seed)
 
 

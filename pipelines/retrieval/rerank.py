@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipelines.retrieval.cross_encoder import score
 from pipelines.retrieval.lexical import Hits, opened
 from pipelines.retrieval.measures import MAIN, measures_of
 from pipelines.retrieval.search import with_hits
+from pipelines.retrieval.training import model_of
 
 #: The file with the weight that was chosen, and those that are tried.
 WEIGHT = "weight.json"
@@ -54,17 +56,12 @@ def rerank(
     """
     queries = table[text_column].to_pylist()
     lists = table[f"{of}_docs"].to_pylist()
-    pairs: list[tuple[str, str]] = []
-    for query, ids in zip(queries, lists, strict=True):
-        pairs += [(query, text) for text in opened(lexicon).text(ids[:depth])]
-    place = base if model is None else f"{model}/model"
+    texts = opened(lexicon).text([one for ids in lists for one in ids[:depth]]) if queries else []
+    repeated = [query for query, ids in zip(queries, lists, strict=True) for _ in ids[:depth]]
     how: dict[str, Any] = {"pair_tokens": pair_tokens, "device": device, "threads": threads}
-    scores = score(place, pairs, batch_size=batch_size, **how) if pairs else []
-    hits: list[Hits] = []
-    for ids in lists:
-        own, scores = scores[: len(ids[:depth])], scores[len(ids[:depth]) :]
-        hits.append(reordered(ids, own))
-    return with_hits(table, arm, hits)
+    pairs = list(zip(repeated, texts, strict=True))
+    scores = iter(score(model_of(model, base), pairs, batch_size=batch_size, **how))
+    return with_hits(table, arm, [reordered(ids, list(islice(scores, len(ids[:depth])))) for ids in lists])
 
 
 def reordered(ids: Sequence[str], scores: Sequence[float]) -> Hits:

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.dedup.vectors.encoder import load
-from pipelines.retrieval.dense import encoder_of, vectors_in
+from pipelines.retrieval.dense import vectors_in
 from pipelines.retrieval.lexical import opened
+from pipelines.retrieval.training import model_of
 
 
 def own_rank(
@@ -37,7 +38,7 @@ def own_rank(
     queries = table["query"].to_pylist()
     ranks: list[int] = []
     if queries:
-        asked = load(encoder_of(model, encoder), batch_size, device, threads=threads)(queries)
+        asked = load(model_of(model, encoder), batch_size, device, threads=threads)(queries)
         documents, own = vectors_in(vectors), opened(lexicon).places(table["doc_id"].to_pylist())
         for query, place in zip(asked, own, strict=True):
             scores = documents @ query

@@ -11,6 +11,8 @@ from typing import Any
 from pipelines.errors import RunStopped
 from pipelines.store.made import SAID
 
+#: Where in the folder of what a stage has made a trained model lies.
+MODEL = "model"
 #: Checkpoints of a training, in the folder of what it makes while it is at work.
 CHECKPOINTS = "checkpoints"
 #: Share of the steps in which the learning rate rises.
@@ -41,6 +43,11 @@ def arguments(
     }
 
 
+def model_of(made: str | None, name: str) -> str:
+    """The model that a stage has trained (``made``, the folder of what it made), or the one of that name."""
+    return name if made is None else str(Path(made) / MODEL)
+
+
 def take_threads(threads: int | None) -> None:
     """Let torch use so many CPU threads, or all that there are: Ray gives a process that reserves one CPU one."""
     import torch
@@ -60,13 +67,18 @@ def last_checkpoint(made: str) -> str | None:
     return None
 
 
-def fitted(trainer: Any, made: str, steps: int, checkpoint: str | None) -> list[float]:
-    """Train to the end, from a checkpoint where there is one; mean losses of the first and the last tenth.
+def fitted(trainer: Any, made: str) -> list[float]:
+    """Train to the end, from the last checkpoint where there is one, and leave the model in the folder ``made``.
+
+    Returns:
+        Mean losses of the first and the last tenth of the steps.
 
     Raises:
         RunStopped: the loss is no number any more.
     """
     from transformers import TrainerCallback
+
+    steps = trainer.args.max_steps
 
     class Saying(TrainerCallback):  # type: ignore[misc]
         """Says how far the training is, and ends one that went astray."""
@@ -78,12 +90,13 @@ def fitted(trainer: Any, made: str, steps: int, checkpoint: str | None) -> list[
                 control.should_training_stop = control.should_training_stop or not math.isfinite(float(loss))
 
     trainer.add_callback(Saying())
-    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.train(resume_from_checkpoint=last_checkpoint(made))
     losses = [float(one["loss"]) for one in trainer.state.log_history if "loss" in one]
     if not losses or not all(map(math.isfinite, losses)):
         raise RunStopped(
             f"training: the loss was no number at step {len(losses):,} of {steps:,}; lower recipe.learning_rate"
         )
+    trainer.model.save_pretrained(model_of(made, ""))
     shutil.rmtree(Path(made) / CHECKPOINTS, ignore_errors=True)
     tenth = max(1, len(losses) // 10)
     return [round(sum(some) / len(some), 4) for some in (losses[:tenth], losses[-tenth:])]

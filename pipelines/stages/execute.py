@@ -57,7 +57,7 @@ def settle_plan(
     """
     parts = list(zip(source.parts, source.counts, strict=True))
     if stage.kind == "rows":
-        parts = [(NO_PART, len(bind(stage.node["rows"])()))]
+        parts = [(NO_PART, 0)]
     generation = 0
     while True:
         target = stages.sub(stage.folder(generation))
@@ -74,6 +74,9 @@ def settle_plan(
         generation += 1
     if plan is None and committed(target):
         raise RunStopped(f"{target.url} has committed shards and no plan of them; put plan-000.json back, or delete it")
+    if plan is None and stage.kind == "rows":
+        # Only now: they may be read from a whole corpus, and a stage that has begun has them in its plan.
+        parts = new = [(NO_PART, len(bind(stage.node["rows"])()))]
     if new:
         # Parts without a row need a shard only where they are all there is: an empty dataset is typed, too.
         slices = taken(new, stage.take)

@@ -35,8 +35,8 @@ def making(stage: Folder, make: Callable[[str], Mapping[str, Any]]) -> dict[str,
             (Path(place) / SAID).unlink(missing_ok=True)
             files = _files(Path(place))
             for name in files:
-                where, _, base = name.rpartition("/")
-                stage.sub(f"{MADE}/{where}".rstrip("/")).replace(base, (Path(place) / name).read_bytes())
+                home, base = _home(stage, name)
+                home.replace(base, (Path(place) / name).read_bytes())
         return {**told, FILES: files}
     whole, begun = Path(stage.url) / MADE, Path(stage.url) / _MAKING
     if whole.exists():  # a kill came between the renaming and the decisions that speak of it
@@ -70,25 +70,31 @@ def _fetched(stage: str) -> str:
     place = folder(stage)
     here = Path(tempfile.mkdtemp(prefix="nightmill-"))
     for name in _recorded(place):
-        where, _, base = name.rpartition("/")
+        home, base = _home(place, name)
         target = here / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(place.sub(f"{MADE}/{where}".rstrip("/")).read(base))
+        target.write_bytes(home.read(base))
     return str(here)
 
 
 def defects(stage: Folder) -> Iterator[str]:
     """Files that a stage has made and that are gone, or not as they were."""
     for name, known in _recorded(stage).items():
-        where, _, base = name.rpartition("/")
+        home, base = _home(stage, name)
         try:
-            with stage.sub(f"{MADE}/{where}".rstrip("/")).open(base) as file:
+            with home.open(base) as file:
                 digest = _digest(file)
         except FileNotFoundError:
             yield f"{MADE}/{name} is gone; delete decisions/ and run the same command again"
             continue
         if digest != known:
             yield f"{MADE}/{name} is not as it was made; delete decisions/ and run the same command again"
+
+
+def _home(stage: Folder, name: str) -> tuple[Folder, str]:
+    """The folder of a file that a stage has made, and the file's name in it."""
+    where, _, base = f"{MADE}/{name}".rpartition("/")
+    return stage.sub(where), base
 
 
 def _recorded(stage: Folder) -> Mapping[str, str]:

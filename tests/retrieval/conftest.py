@@ -10,6 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.retrieval.collection import locate
+from pipelines.retrieval.lexical import build
+
 DOCUMENTS = [
     {"doc_id": "d1", "title": "Lutes", "text": "How the neck of a lute is set, and its strings."},
     {"doc_id": "d2", "title": "", "text": "Barometers measure the weight of the air."},
@@ -88,3 +91,12 @@ def place(tmp_path: Path) -> Path:
     found.mkdir()
     as_parquet(found)
     return found
+
+
+@pytest.fixture
+def lexicon(place: Path, tmp_path: Path) -> str:
+    """The folder of an index over the collection."""
+    here = tmp_path / "lexicon"
+    here.mkdir()
+    build(str(here), None, collection=locate(str(place)), k1=0.9, b=0.4, stemmer="porter", stopwords=True)
+    return str(here)

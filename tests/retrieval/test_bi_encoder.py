@@ -11,7 +11,6 @@ from pipelines.dedup.vectors.encoder import load, unload
 from pipelines.errors import RunStopped
 from pipelines.retrieval.bi_encoder import group, train
 from pipelines.retrieval.collection import judged_pairs, locate
-from pipelines.retrieval.lexical import build
 from pipelines.retrieval.training import last_checkpoint
 
 ENCODER = "packaged:all-minilm-l6-v2"
@@ -57,14 +56,6 @@ KNOBS = {
     "seed": 0,
     "device": "cpu",
 }
-
-
-@pytest.fixture
-def lexicon(place, tmp_path):
-    here = tmp_path / "lexicon"
-    here.mkdir()
-    build(str(here), None, collection=locate(str(place)), k1=0.9, b=0.4, stemmer="porter", stopwords=True)
-    return str(here)
 
 
 def trained(made, lexicon, **more):

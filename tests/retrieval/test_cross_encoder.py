@@ -4,9 +4,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines.errors import RunStopped
-from pipelines.retrieval.collection import locate
 from pipelines.retrieval.cross_encoder import _cross_encoder, asked, judge, score, train
-from pipelines.retrieval.lexical import build, opened
+from pipelines.retrieval.lexical import opened
 
 BASE = "packaged:all-minilm-l6-v2"
 KNOBS = {
@@ -38,14 +37,6 @@ ROWS = Rows(
     ("weight of the air", "d2", ["d1", "d5"]),
     ("where are the maps", "d3", ["d5", "d1"]),
 )
-
-
-@pytest.fixture
-def lexicon(place, tmp_path):
-    here = tmp_path / "lexicon"
-    here.mkdir()
-    build(str(here), None, collection=locate(str(place)), k1=0.9, b=0.4, stemmer="porter", stopwords=True)
-    return str(here)
 
 
 @pytest.mark.parametrize("listwise", [False, True])

@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.retrieval import dense
-from pipelines.retrieval.collection import locate
 from pipelines.retrieval.dense import encode, nearest
-from pipelines.retrieval.lexical import build
 
 
 class Index:
@@ -37,14 +35,6 @@ def test_the_nearest_are_those_of_a_full_sort(queries, documents, depth):
         assert [one for one, score in zip(hits.ids, hits.scores, strict=True) if score > worst] == [
             str(place) for place in order if scores[place] > worst
         ]
-
-
-@pytest.fixture
-def lexicon(place, tmp_path):
-    here = tmp_path / "lexicon"
-    here.mkdir()
-    build(str(here), None, collection=locate(str(place)), k1=0.9, b=0.4, stemmer="porter", stopwords=True)
-    return str(here)
 
 
 KNOBS = {"encoder": "simulated", "batch_size": 8, "device": None}

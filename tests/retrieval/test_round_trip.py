@@ -5,24 +5,19 @@ import pyarrow as pa
 import pytest
 
 from pipelines.retrieval import round_trip
-from pipelines.retrieval.collection import locate
 from pipelines.retrieval.dense import encode
-from pipelines.retrieval.lexical import build
 from pipelines.retrieval.round_trip import below, own_rank
 
 KNOBS = {"encoder": "simulated", "batch_size": 8, "device": None}
 
 
 @pytest.fixture
-def corpus(place, tmp_path):
+def corpus(lexicon, tmp_path):
     """Folders of an index over the collection and of its vectors."""
-    folders = [tmp_path / name for name in ("lexicon", "vectors")]
-    for one in folders:
-        one.mkdir()
-    lexicon, vectors = map(str, folders)
-    build(lexicon, None, collection=locate(str(place)), k1=0.9, b=0.4, stemmer="porter", stopwords=True)
-    encode(vectors, None, lexicon=lexicon, **KNOBS)
-    return {"lexicon": lexicon, "vectors": vectors}
+    vectors = tmp_path / "vectors"
+    vectors.mkdir()
+    encode(str(vectors), None, lexicon=lexicon, **KNOBS)
+    return {"lexicon": lexicon, "vectors": str(vectors)}
 
 
 def test_the_rank_is_among_the_whole_corpus(corpus):
@@ -35,7 +30,9 @@ def test_the_rank_is_among_the_whole_corpus(corpus):
 
 def test_a_copy_of_a_document_does_not_push_it_down(corpus, monkeypatch):
     monkeypatch.setattr(round_trip, "vectors_in", lambda _: np.eye(5, dtype=np.float32)[[0, 0, 1, 0, 2]])
-    monkeypatch.setattr(round_trip, "load", lambda *_: lambda texts: np.eye(5, dtype=np.float32)[[0] * len(texts)])
+    monkeypatch.setattr(
+        round_trip, "load", lambda *_, **__: lambda texts: np.eye(5, dtype=np.float32)[[0] * len(texts)]
+    )
     pairs = pa.table({"query": ["a", "a"], "doc_id": ["d4", "d3"]})
     assert own_rank(pairs, **KNOBS, **corpus)["rank"].to_pylist() == [1, 4]
 
