@@ -226,7 +226,7 @@ def _read_files(config: DictConfig) -> Iterator[str]:
         config.recipe.decontaminate, wrong = contents(_value(given), "recipe.decontaminate")
         yield from wrong
     if OmegaConf.select(config, "recipe.seeds_from") is not None and not OmegaConf.is_missing(config, "input"):
-        follows, wrong = collection(_value(config.input), config.recipe.seeds_from)
+        follows, wrong = collection(_value(config.input), _dictionary(config.recipe))
         for name, value in follows.items():
             OmegaConf.update(config, name, _literal(value), merge=False)
         yield from wrong
@@ -251,6 +251,11 @@ def _literal(value: Any) -> Any:
 
 def _value(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def _dictionary(node: DictConfig) -> dict[str, Any]:
+    """A node as it is written, references unresolved."""
+    return cast("dict[str, Any]", OmegaConf.to_container(node, resolve=False))
 
 
 def _add_attributes(recipe: Mapping[str, Any]) -> None:

@@ -41,8 +41,15 @@ def storage_trouble(output: str) -> Iterator[None]:
 
 
 def refuse_place(place: Folder, config: Mapping[str, Any]) -> None:
-    """Refuse a folder that holds something and is no run's, or that the input reads, before anything is written."""
+    """Refuse a folder that holds something and is no run's, or that the input reads, before anything is written.
+
+    And ``rows``, which is the key of other verbs.
+    """
     output = config["output"]
+    if config["rows"] is not None:
+        raise UserError(
+            f"rows={config['rows']}: only plan and preview take it; a run over the first rows is limit={config['rows']}"
+        )
     if around := holds(config["input"], output):
         raise UserError(
             f"output={output}: lies inside input={around}, so that a run would read its own files; choose a place "

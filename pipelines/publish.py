@@ -80,7 +80,7 @@ def publish(
     if (column := _generated(made)) is not None:
         vectors = [url for stage, folder_, _ in made.values() for url in vectors_in(folder_, stage)]
         told["diversity"] = apart(diversity_of, [(folder_.url, counts) for folder_, counts in kept], column, vectors)
-    if (report := config["recipe"]["report"]) is not None:
+    if (report := config["recipe"]["report"]) is not None and config["recipe"]["until"] is None:
         rows = {name: (folder_.url, counts_of(found)) for name, (_, folder_, found) in made.items()}
         more = apart(reported, report, place.url, rows)
         files |= more.pop("files", {})

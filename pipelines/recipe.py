@@ -21,8 +21,8 @@ from pipelines.store.survey import DECIDING
 KINDS = {"rows": "rows", "flow": "flow", "map": "map", "filters": "filter"} | {kind: kind for kind in DECIDING}
 #: Settings of vLLM's own that change what a model writes, not only how fast.
 _DATA_KWARGS = ("model", "tokenizer", "quantization", "hf_overrides", "kv_cache_dtype", "chat_template", "lora_modules")
-#: Settings of a stage that decides, and of a model, that do not change what it decides or writes.
-_RUNTIME_DECIDING_KEYS = ("batch_size", "device", "memory_gib")
+#: Settings of a function that decides, makes or changes, and of a model, that do not change what comes of it.
+_RUNTIME_KEYS = ("batch_size", "device", "memory_gib", "at_once", "workers")
 _RUNTIME_MODEL_KEYS = ("tensor_parallel_size", "parameters", "trust_remote_code")
 
 
@@ -139,8 +139,8 @@ def _what_the_data_is(kind: str, node: Mapping[str, Any]) -> dict[str, Any]:
     settings = {
         key: value for key, value in node.items() if key not in ("enabled", "from", "uses", "calls", "shard_rows")
     }
-    if kind in DECIDING:
-        settings[kind] = {k: v for k, v in node[kind].items() if k not in _RUNTIME_DECIDING_KEYS}
+    if kind in (*DECIDING, "map"):
+        settings[kind] = {k: v for k, v in node[kind].items() if k not in _RUNTIME_KEYS}
     return settings
 
 

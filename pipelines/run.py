@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -68,10 +69,6 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
         UserError: a mistake in the settings, the input or the directory (exit code 2).
         RunStopped: the run ended before its end; what is committed stays (exit code 1).
     """
-    if config["rows"] is not None:
-        raise UserError(
-            f"rows={config['rows']}: only plan and preview take it; a run over the first rows is limit={config['rows']}"
-        )
     place = folder(config["output"])
     started = time.monotonic()
     refuse_place(place, config)
@@ -184,11 +181,8 @@ class Night:
             self._progress.begin(stage.name, sum(s.rows for s in plan.shards), list(entries.values()))
             loading = self._progress.loading(self._config["engine"], self._stop_if_asked)
             pool = self._hands.pool(load=loading if stage.kind == "flow" else None)
-            job = Job(self._place.url, stage, base(source.folder), base(target), self._config, pool.threads, uses)
-            for wave in waves(left, io["wave_shards"]):
-                self._wave(pool, job, wave, entries, limit)
-                write_cache(self._place, target, entries)
-                self._stop_if_asked()
+            job = Job(self._place.url, stage, base(source.folder), base(target), self._config, uses=uses)
+            self._hand_out(pool, job, left, entries, limit, cached=target)
         self._finished(stage, target, entries)
         done = self.made[stage.name][2]
         if retried:
@@ -203,6 +197,17 @@ class Night:
         for stage, target, _ in stages:
             if stage.index:
                 self._hands.apart(remember_stage, stage, target.url, kept, state, self._vectors(stage))
+
+    def _hand_out(
+        self, pool: Waves, job: Job, left: Any, entries: dict[int, Entry], limit: FailureLimit, *, cached: Folder | None
+    ) -> None:
+        """Have shards done in waves; those of a stage with a model of its own by actors with a GPU each."""
+        with pool.readers(job.stage) if job.stage.own_model else nullcontext(pool) as those:
+            for wave in waves(left, self._config["io"]["wave_shards"]):
+                self._wave(those, replace(job, threads=those.threads), wave, entries, limit)
+                if cached is not None:
+                    write_cache(self._place, cached, entries)
+                self._stop_if_asked()
 
     def _wave(self, pool: Waves, job: Job, wave: Any, entries: dict[int, Entry], limit: FailureLimit) -> None:
         """Have a wave's shards done. Whatever ends the run early lets those under way be finished and committed."""
@@ -234,16 +239,11 @@ class Night:
     def _encode(self, pool: Waves, stage: Stage, target: Folder, source: Dataset) -> None:
         """Have the vectors made that a stage compares, shard by shard: a kill costs at most the shards under way."""
         place, plan, entries = settle_vectors(target, source)
-        left = pending(plan, entries)
-        if left:
+        if left := pending(plan, entries):
             self._progress.begin(f"{stage.name}: encoding", source.rows, list(entries.values()))
-            encoding = replace(stage, kind="vectors")
-            where = f"{base(target)}/{base(place)}"
-            with pool.encoders(stage) as encoders:
-                job = Job(self._place.url, encoding, base(source.folder), where, self._config, encoders.threads)
-                for wave in waves(left, self._config["io"]["wave_shards"]):
-                    self._wave(encoders, job, wave, entries, FailureLimit(1.0))
-                    self._stop_if_asked()
+            encoding, where = replace(stage, kind="vectors"), f"{base(target)}/{base(place)}"
+            job = Job(self._place.url, encoding, base(source.folder), where, self._config)
+            self._hand_out(pool, job, left, entries, FailureLimit(1.0), cached=None)
 
     def _decide(self, stage: Stage, target: Folder, source: Dataset, so_far: list[str]) -> None:
         if decided_already(target) is None and stage.encodes:
@@ -272,8 +272,8 @@ class Night:
             self._stop_if_asked()
 
         self._lease.check()
-        counts = dict(zip(source.parts, source.counts, strict=True))
-        self._hands.apart(make_stage, target.url, source.folder.url, counts, stage, uses, meanwhile=meanwhile)
+        arguments = (target.url, source.folder.url, dict(zip(source.parts, source.counts, strict=True)), stage, uses)
+        self._hands.apart(make_stage, *arguments, meanwhile=meanwhile, gpu=stage.own_model is not None)
 
     def _before(self, stage: Stage, so_far: list[str], every: list[Kept]) -> list[Segment]:
         """The segments of all that the run has kept before a dedup stage; ``so_far`` is a word for each of them."""

@@ -18,7 +18,8 @@ from pipelines.verbs.sample import first_flow, judged, way_to
 from tests.retrieval.conftest import as_parquet
 
 #: What an option cannot know.
-GIVEN = {"endpoint": ["engine.base_url=http://localhost:8000/v1"]}
+#: What an engine or a recipe cannot be composed without.
+GIVEN = {"endpoint": ["engine.base_url=http://localhost:8000/v1"], "evaluate": ["recipe.runs=mine.trec"]}
 
 
 def test_every_group_has_options_and_every_file_is_one() -> None:
@@ -38,10 +39,12 @@ PAIRS = sorted(
 
 @pytest.mark.parametrize(("recipe", "engine", "model"), PAIRS)
 def test_every_recipe_and_every_model_composes_with_every_engine(
-    recipe: str, engine: str, model: str, tmp_path: Path
+    recipe: str, engine: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_parquet(tmp_path)  # retrieval recipes look at the collection that they are given
-    given = [f"input={tmp_path}", "output=b", *GIVEN.get(engine, [])]
+    (tmp_path / "mine.trec").write_text("q1 Q0 d1 1 1.0 mine\n")
+    monkeypatch.chdir(tmp_path)
+    given = [f"input={tmp_path}", "output=b", *GIVEN.get(engine, []), *GIVEN.get(recipe, [])]
     config = compose([f"recipe={recipe}", f"engine={engine}", f"model={model}", *given])
     assert settings.Model(**config["model"]).name == model
     assert settings.ENGINES[config["engine"]["kind"]](**config["engine"]).kind == config["engine"]["kind"]

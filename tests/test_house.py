@@ -42,6 +42,9 @@ KEEPERS = {
         "pipelines.dedup.vectors.encoder",
         "pipelines.retrieval.bi_encoder",
         "pipelines.retrieval.cross_encoder",
+        "pipelines.retrieval.losses",
+        "pipelines.retrieval.t5",
+        "pipelines.retrieval.training",
     },
 }
 HEAVY = ("ray", "torch", "vllm", "transformers", "sentence_transformers", "numba", "pyarrow", "hydra", "scipy")

@@ -55,6 +55,13 @@ def test_another_model_behind_an_endpoint_is_another_model():
     assert "personas" in changed(*endpoint, "engine.served_name=other", base=endpoint)
 
 
+def test_a_run_can_stop_after_a_stage_and_go_on():
+    early = stages("recipe.until=quality")
+    assert [stage.name for stage in early] == ["seeds", "personas", "quality"]
+    assert [stage.name for stage in early if stage.output] == ["quality"]
+    assert [one.fingerprint for one in early] == [one.fingerprint for one in stages()[:3]]
+
+
 PEOPLE = ("recipe=persona_to_persona", "input=seeds.parquet", "output=run", "recipe.hops=2")
 
 

@@ -237,6 +237,17 @@ def test_a_retry_that_leaves_too_many_failed_does_not_end_the_run(seeds, tmp_pat
     assert start(seeds, tmp_path / "r", "engine.errors=0.9", "max_failed=1")["rows_failed"] > 150
 
 
+def test_a_run_that_stopped_after_a_stage_goes_on(seeds, tmp_path):
+    early = start(seeds, tmp_path / "r", "recipe.until=personas")
+    assert list(early["stages"]) == ["seeds", "personas"] and len(rows(tmp_path / "r")) == early["rows_accepted"]
+    assert verify(str(tmp_path / "r"))["complete"]
+    whole = start(seeds, tmp_path / "r")
+    assert list(whole["stages"]) == ["seeds", "personas", "quality", "minhash", "embedding"]
+    assert whole["stages"]["personas"] == early["stages"]["personas"] and whole["tokens_per_second"] == 0
+    with pytest.raises(UserError, match="minhash: no longer in the recipe"):
+        start(seeds, tmp_path / "r", "recipe.until=personas")
+
+
 def test_rows_is_refused_and_limit_named(seeds, tmp_path):
     with pytest.raises(UserError, match=r"rows=5: only plan and preview take it; .* limit=5"):
         start(seeds, tmp_path / "r", "rows=5")

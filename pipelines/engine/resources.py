@@ -93,11 +93,11 @@ def place(
     )
 
 
-def place_encoders(node: Mapping[str, Any], gpus: int) -> Placement | None:
-    """Where the actors go that encode texts for a dedup; None where the run's own encode, one a CPU or an engine.
+def place_readers(node: Mapping[str, Any], gpus: int) -> Placement | None:
+    """Where the actors go that encode texts, or rerank; None where the run's own do it, one a CPU or an engine.
 
     Args:
-        node: the settings of the dedup: ``encoder`` and ``device``.
+        node: the settings of the stage: ``device`` and, where it has one, ``encoder``.
         gpus: GPUs of the cluster that nobody holds.
     """
     device = str(node.get("device") or "cuda")

@@ -65,6 +65,8 @@ def mistakes(config: Mapping[str, Any]) -> Iterator[str]:
         yield from target_mistakes({"report": recipe["report"]}, "recipe")
     if recipe["result"] is not None and recipe["result"] not in recipe["stages"]:
         yield f"recipe.result={recipe['result']}: no such stage; there are {', '.join(recipe['stages'])}"
+    if recipe["until"] is not None:
+        yield from _until_mistakes(config, recipe)
     yield from _reference_mistakes("recipe.stages", recipe["stages"])
     for name, node in recipe["stages"].items():
         yield from _name_mistakes(f"recipe.stages.{name}", name)
@@ -125,6 +127,17 @@ def _block_mistakes(at: str, node: Mapping[str, Any], prompt: Mapping[str, Any])
     for name, inner in node["stages"].items():
         yield from _name_mistakes(f"{at}.stages.{name}", name)
         yield from _stage_mistakes(f"{at}.stages.{name}", name, inner, prompt)
+
+
+def _until_mistakes(config: Mapping[str, Any], recipe: Mapping[str, Any]) -> Iterator[str]:
+    until, nodes = recipe["until"], recipe["stages"]
+    known = [name for name, node in nodes.items() if "repeat" not in node and node.get("enabled", True)]
+    if until not in known:
+        yield f"recipe.until={until}: no such stage; " + did_you_mean(
+            nearest(until, known), f"it can be one of {', '.join(known)}"
+        )
+    if any(config["target"][key] is not None for key in ("rows", "deadline", "gpu_hours")):
+        yield f"recipe.until={until}: a run towards a target goes through all stages; leave one of them out"
 
 
 def _reference_mistakes(at: str, stages: Mapping[str, Any]) -> Iterator[str]:

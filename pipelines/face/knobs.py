@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pipelines.face.retrieval_knobs import InPars, Promptagator, Retrieval, TrainRetriever
+from pipelines.face.retrieval_knobs import Evaluate, InPars, Promptagator, Retrieval, TrainRetriever
 from pipelines.settings import Recipe
 from pipelines.settings.keys import NOT_EMPTY, SHARE, SHARE_ABOVE_ZERO, Rule, at_least, between, key
 
@@ -191,6 +191,7 @@ RECIPES: dict[str, type] = {
     "similarity_study": SimilarityStudy,
     "agent_instruct": AgentInstruct,
     "retrieval": Retrieval,
+    "evaluate": Evaluate,
     "train_retriever": TrainRetriever,
     "inpars": InPars,
     "promptagator": Promptagator,

@@ -32,6 +32,18 @@ class Retrieval(Recipe):
 
 
 @dataclass
+class Evaluate(Retrieval):
+    """Recipe ``evaluate``: given rankings measured beside each other, and one reranked where a model is named."""
+
+    runs: Any = key("rankings in TREC's six columns: FILE, [FILE, FILE], or {NAME: FILE}", literal=True)
+    run_files: Any = key("the files of rankings as found in runs", {})
+    reranker: str | None = key("reranker by hub id, path or `packaged:NAME`; null: none", rule=NOT_EMPTY, literal=True)
+    reranks: str | None = key("the ranking that is reranked, by its name; null: the first")
+    rerank: int = key("documents of a ranking that are reranked", rule=at_least(1))
+    pair_tokens: int = key("tokens of a query and a document that a reranker reads together", rule=at_least(32))
+
+
+@dataclass
 class Trained(Retrieval):
     """What recipes share that train a retriever."""
 
@@ -49,12 +61,24 @@ class Trained(Retrieval):
     temperature: float = key("of the softmax over a batch's documents", rule=ABOVE_ZERO)
     document_tokens: int = key("tokens of a document that count", rule=at_least(8))
     checkpoint_steps: int = key("steps between checkpoints: what a kill costs at most", rule=at_least(1))
+    batch_at_once: int = key(
+        "texts or pairs that a process holds at once in training; a larger batch is taken in pieces, to the same end",
+        rule=at_least(1),
+    )
+    workers: int = key(
+        "processes that train one model together through Ray Train, each with a GPU where there are any",
+        rule=at_least(1),
+    )
     reranker: str = key(
-        "model that a reranker begins with: hub id, path or `packaged:NAME`", rule=NOT_EMPTY, literal=True
+        "model that a reranker begins with, an encoder or a T5: hub id, path or `packaged:NAME`",
+        rule=NOT_EMPTY,
+        literal=True,
     )
     reranker_batch: int = key("pairs a step of the reranker, half of them negative", rule=at_least(2))
     reranker_steps: int = key("optimiser steps of the reranker", rule=at_least(1))
-    reranker_learning_rate: float = key("the reranker's highest learning rate", rule=ABOVE_ZERO)
+    reranker_learning_rate: float | None = key(
+        "the reranker's highest learning rate; null: 5e-5 for an encoder, 1e-3 for a T5", rule=ABOVE_ZERO
+    )
     pair_tokens: int = key("tokens of a query and a document that a reranker reads together", rule=at_least(32))
     rerank: int = key("documents of a ranking that are reranked", rule=at_least(1))
     listwise: bool = key("train the reranker on a pair and its negatives as one list, not each by itself")
@@ -76,9 +100,14 @@ class Trained(Retrieval):
 class TrainRetriever(Trained):
     """Recipe ``train_retriever``: a retriever trained on pairs that people judged, and what it is worth."""
 
-    pairs: str = key("human: the judged pairs of train_split", rule=Rule("human", lambda pairs: pairs == "human"))
+    pairs: str = key(
+        "human (the judged pairs of train_split), or a run or files with query and doc_id", rule=NOT_EMPTY, literal=True
+    )
+    pair_files: Any = key("the files of pairs as found in pairs", [])
     train_split: str = key("the split of judgements that is trained on", rule=NOT_EMPTY)
-    tuned_on: int = key("queries of train_split that the reranker's weight beside BM25 is chosen on", rule=at_least(1))
+    tuned_on: int = key(
+        "queries of train_split that the reranker's weight beside BM25 is chosen on; 0 mixes nothing", rule=at_least(0)
+    )
 
 
 class Wording(StrEnum):

@@ -2,18 +2,24 @@
 
 Queries of one document in a batch are no negatives of each other: their documents are masked (papers.md 3.8). Batch
 size and steps follow the size of the corpus unless they are set. Checkpoints lie in the stage's folder while it is at
-work, so a start after a kill goes on from the last one.
+work, so a start after a kill goes on from the last one. Texts are read from the index as batches need them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.dedup.found import Source
 from pipelines.engine.weights import resolve
 from pipelines.errors import RunStopped
 from pipelines.retrieval.lexical import opened
-from pipelines.retrieval.training import arguments, fitted, model_of, take_threads
+from pipelines.retrieval.together import together
+from pipelines.retrieval.training import arguments, fitted, model_of
 
 #: Corpora of fewer documents are small ones, of more than the second number large ones (papers.md 3.4).
 SMALL, LARGE = 50_000, 500_000
@@ -32,6 +38,7 @@ def train(
     model: str | None = None,
     encoder: str,
     batch: int | None,
+    at_once: int,
     steps: int | None,
     learning_rate: float,
     temperature: float,
@@ -39,6 +46,7 @@ def train(
     checkpoint_steps: int,
     seed: int,
     device: str | None,
+    workers: int,
 ) -> dict[str, Any]:
     """Train an encoder on pairs of a query and a document, into ``made/model``.
 
@@ -49,6 +57,7 @@ def train(
         model: folder of a model that a stage has trained, to go on training; None begins with ``encoder``.
         encoder: as ``dedup.embedding.encoder``.
         batch: pairs a step; None: by ``group``, and no more than there are.
+        at_once: texts that a process encodes at once; more are taken in pieces, with the same gradient.
         steps: optimiser steps; None: by ``group``.
         learning_rate: at the end of a warm-up over a tenth of the steps; it falls to 0 linearly.
         temperature: what cosines are divided by.
@@ -56,6 +65,7 @@ def train(
         checkpoint_steps: steps between checkpoints.
         seed: of the order of pairs.
         device: cpu, cuda, ...; None takes a GPU where there is one.
+        workers: processes that train together, which share a batch.
 
     Returns:
         ``pairs``, ``documents`` (different ones), ``batch``, ``steps``, and ``loss`` of the first and last tenth.
@@ -63,6 +73,52 @@ def train(
     Raises:
         RunStopped: fewer than two documents have a query: there is nothing to tell apart.
     """
+    pairs = pa.concat_tables([_PAIRS.empty_table(), *dataset.batches(_PAIRS.names)])
+    documents = pc.count_distinct(pairs["doc_id"]).as_py()
+    if documents < 2:
+        raise RunStopped(
+            f"there are {len(pairs):,} queries of {documents:,} documents to train on, and two documents are "
+            "needed at least; loosen the filters before, or raise limit"
+        )
+    by_group = group(len(opened(lexicon)))
+    batch, steps = min(batch or by_group[0], len(pairs)), steps or by_group[1]
+    fit = partial(
+        _fit,
+        pairs=pairs,
+        lexicon=lexicon,
+        model=model_of(model, encoder),
+        how={
+            "batch": batch,
+            "steps": steps,
+            "learning_rate": learning_rate,
+            "checkpoint_steps": checkpoint_steps,
+            "seed": seed,
+            "device": device,
+        },
+        at_once=at_once,
+        temperature=temperature,
+        document_tokens=document_tokens,
+    )
+    loss = together(fit, made, workers, device)
+    return {"pairs": len(pairs), "documents": documents, "batch": batch, "steps": steps, "loss": loss}
+
+
+#: What a retriever is trained on.
+_PAIRS = pa.schema([("query", pa.string()), ("doc_id", pa.string())])
+
+
+def _fit(
+    made: str,
+    *,
+    pairs: pa.Table,
+    lexicon: str,
+    model: str,
+    how: dict[str, Any],
+    at_once: int,
+    temperature: float,
+    document_tokens: int,
+) -> list[float]:
+    """Train in this process, or in as many as have begun this together; the losses that ``fitted`` tells."""
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
     from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
@@ -70,35 +126,17 @@ def train(
     from pipelines.retrieval.losses import InBatchSoftmax
 
     index = opened(lexicon)
-    queries, ids = pairs_of(dataset)
-    distinct = {one: number for number, one in enumerate(dict.fromkeys(ids))}
-    if len(distinct) < 2:
-        raise RunStopped(
-            f"there are {len(queries):,} queries of {len(distinct):,} documents to train on, and two documents are "
-            "needed at least; loosen the filters before, or raise limit"
-        )
-    by_group = group(len(index))
-    batch, steps = min(batch or by_group[0], len(queries)), steps or by_group[1]
-    rows = {"query": queries, "document": index.text(ids), "label": [distinct[one] for one in ids]}
-    take_threads(None)
-    learner = SentenceTransformer(resolve(model_of(model, encoder)), device=device)
+
+    def texts(rows: dict[str, Sequence[str]]) -> dict[str, Sequence[Any]]:
+        ids = rows["doc_id"]
+        return {"query": rows["query"], "document": index.text(ids), "label": index.places(ids)}
+
+    learner = SentenceTransformer(resolve(model), device=how["device"])
     learner.max_seq_length = min(document_tokens, learner.max_seq_length or document_tokens)
-    how = arguments(made, batch, steps, learning_rate, checkpoint_steps, seed, device)
     trainer = SentenceTransformerTrainer(
         model=learner,
-        args=SentenceTransformerTrainingArguments(**how),
-        train_dataset=Dataset.from_dict(rows),
-        loss=InBatchSoftmax(learner, 1 / temperature),
+        args=SentenceTransformerTrainingArguments(**arguments(made, **how)),
+        train_dataset=Dataset(pairs).with_transform(texts),
+        loss=InBatchSoftmax(learner, 1 / temperature, at_once),
     )
-    loss = fitted(trainer, made)
-    return {"pairs": len(queries), "documents": len(distinct), "batch": batch, "steps": steps, "loss": loss}
-
-
-def pairs_of(dataset: Source) -> tuple[list[str], list[str]]:
-    """The queries of rows, and the ids of their documents."""
-    queries: list[str] = []
-    ids: list[str] = []
-    for table in dataset.batches(["query", "doc_id"]):
-        queries += table["query"].to_pylist()
-        ids += table["doc_id"].to_pylist()
-    return queries, ids
+    return fitted(trainer, made)

@@ -62,7 +62,7 @@ def locate(place: str) -> dict[str, list[dict[str, Any]]]:
         stem = file.name.partition("/")[0]
         part = stem.partition(".")[0]
         if part in found and (format_of(file.path) or (part == "qrels" and file.path.endswith(_TREC))):
-            one = {"path": file.path, "digest": file.digest or _digest(file)}
+            one = {"path": file.path, "digest": digest_of(file)}
             found[part].append(one | ({"split": _split(file.name)} if part == "qrels" else {}))
             stems[part].add(stem)
     if not found["corpus"]:
@@ -90,7 +90,7 @@ def documents(parts: Parts) -> Iterator[pa.Table]:
         UserError: a file cannot be read, lacks a column, or has a document without an id.
     """
     for one in parts["corpus"]:
-        for table in _tables(one["path"], _DOCUMENT):
+        for table in tables_of(one["path"], _DOCUMENT):
             yield table.set_column(1, "title", pc.fill_null(table["title"], "")).set_column(
                 2, "text", pc.fill_null(table["text"], "")
             )
@@ -112,7 +112,7 @@ def queries(parts: Parts) -> dict[str, str]:
         raise UserError("input: the collection has no queries (queries.parquet or queries.jsonl); add them")
     found: dict[str, str] = {}
     for one in parts["queries"]:
-        for table in _tables(one["path"], _QUERY):
+        for table in tables_of(one["path"], _QUERY):
             for id_, text in zip(table["query_id"].to_pylist(), table["text"].to_pylist(), strict=True):
                 if id_ in found:
                     raise UserError(f"input: {one['path']} has query {id_} twice; leave one")
@@ -207,7 +207,7 @@ def _judged(one: Mapping[str, Any]) -> Iterator[tuple[str, str, int, str]]:
             for query, document, number in read_qrels(lines, one["path"]):
                 yield query, document, number, one["split"] or SPLIT
         return
-    for table in _tables(one["path"], _JUDGEMENT):
+    for table in tables_of(one["path"], _JUDGEMENT):
         for row in table.to_pylist():
             grade = _grade(row["score"])
             if grade is None:
@@ -224,7 +224,7 @@ def _grade(score: str | None) -> int | None:
     return int(value) if value.is_integer() else None
 
 
-def _tables(path: str, names: Mapping[str, Sequence[str]]) -> Iterator[pa.Table]:
+def tables_of(path: str, names: Mapping[str, Sequence[str]]) -> Iterator[pa.Table]:
     """A file's rows with the columns asked for, as texts, by our names for them."""
     file = files_of(path)[0]
     schema = _schema(file)
@@ -266,6 +266,9 @@ def _split(name: str) -> str | None:
     return rest.rpartition("/")[2].partition(".")[0] or None if rest else None
 
 
-def _digest(file: InputFile) -> str:
+def digest_of(file: InputFile) -> str:
+    """A digest of a file's content, or what its store says in place of one."""
+    if file.digest:
+        return file.digest
     with reading(file):
         return content_digest(file.path, file.size)

@@ -1,5 +1,7 @@
 """Rerankers that read a query and a document together (papers.md 3.5, 4.3, 4.5): one number for each pair.
 
+An encoder with one logit, or a T5 that says true or false (``t5``).
+
 Trained on pairs that belong together and pairs that do not, one for one (InPars), or on the softmax over a pair's
 document and several negatives (Promptagator++). A pair that is too long loses the end of its document, never a word of
 its query.
@@ -7,17 +9,19 @@ its query.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
 from threading import Lock
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.dedup.found import Source
 from pipelines.engine.weights import resolve
 from pipelines.errors import RunStopped
-from pipelines.retrieval.lexical import Lexicon, opened
+from pipelines.retrieval.lexical import opened
+from pipelines.retrieval.together import together
 from pipelines.retrieval.training import arguments, fitted, model_of, take_threads
 
 _READING = Lock()
@@ -30,13 +34,15 @@ def train(
     lexicon: str = "",
     base: str,
     batch: int,
+    at_once: int,
     steps: int,
-    learning_rate: float,
+    learning_rate: float | None,
     pair_tokens: int,
     listwise: bool,
     checkpoint_steps: int,
     seed: int,
     device: str | None,
+    workers: int,
 ) -> dict[str, Any]:
     """Train a reranker on pairs with negatives, into ``made/model``.
 
@@ -44,15 +50,18 @@ def train(
         made: a folder that is there; an earlier start's checkpoints in it are gone on from.
         dataset: rows of ``query``, ``doc_id`` and ``negatives``.
         lexicon: folder of an index, whose texts are taken.
-        base: hub id, path or ``packaged:NAME`` of a cross-encoder, or of an encoder that is to become one.
+        base: hub id, path or ``packaged:NAME`` of a cross-encoder, of an encoder that is to become one, or of a T5.
         batch: pairs a step, half of them negative; with ``listwise`` lists a step.
+        at_once: pairs that a process reads at once; a larger batch is taken in pieces, with the same gradient.
         steps: optimiser steps.
-        learning_rate: at the end of a warm-up over a tenth of the steps; it falls to 0 linearly.
+        learning_rate: of an encoder at the end of a warm-up over a tenth of the steps, from where it falls to 0
+            linearly; of a T5 all the time. None: 5e-5 and 1e-3.
         pair_tokens: tokens of a query and its document together.
         listwise: softmax over the document and all of its negatives, instead of one decision a pair.
         checkpoint_steps: steps between checkpoints.
         seed: of the order of pairs, and of a new head.
         device: cpu, cuda, ...; None takes a GPU where there is one.
+        workers: processes that train together, which share a batch.
 
     Returns:
         ``pairs``, ``negatives`` (of all), ``batch``, ``steps``, and ``loss`` of the first and last tenth.
@@ -60,49 +69,87 @@ def train(
     Raises:
         RunStopped: no pair has a negative.
     """
+    from pipelines.retrieval.t5 import reads_as_t5
+
+    tables = [table.filter(pc.greater(pc.list_value_length(table["negatives"]), 0)) for table in _given(dataset)]
+    rows = pa.concat_tables([_ROWS.empty_table(), *tables])
+    if not len(rows):
+        raise RunStopped(
+            "no query has a document that does not answer it, so there is nothing to train a reranker on; loosen the "
+            "filters before, or raise limit"
+        )
+    examples = _lists(rows) if listwise else _pairs(rows)
+    steady = reads_as_t5(base)
+    how = {
+        "batch": min(batch, len(examples)),
+        "steps": steps,
+        "learning_rate": learning_rate or (_T5_RATE if steady else _ENCODER_RATE),
+        "checkpoint_steps": checkpoint_steps,
+        "seed": seed,
+        "device": device,
+        "steady": steady,
+        "at_once": at_once // (1 + pc.max(pc.list_value_length(rows["negatives"])).as_py() if listwise else 1),
+    }
+    fit = partial(_fit, examples=examples, lexicon=lexicon, base=base, pair_tokens=pair_tokens, how=how)
+    loss = together(fit, made, workers, device)
+    negatives = pc.sum(pc.list_value_length(rows["negatives"])).as_py()
+    return {"pairs": len(rows), "negatives": negatives, "batch": how["batch"], "steps": steps, "loss": loss}
+
+
+#: What a reranker is trained on.
+_ROWS = pa.schema([("query", pa.string()), ("doc_id", pa.string()), ("negatives", pa.list_(pa.string()))])
+#: Learning rates where none is set: of encoders ours, of T5 as published (papers.md 4.3).
+_ENCODER_RATE, _T5_RATE = 5e-5, 1e-3
+
+
+#: The loss over a list wants the softmax of its labels; of this one and zeros that is 1 for the pair's own document.
+_SURE = 50.0
+
+
+def _given(dataset: Source) -> Iterator[pa.Table]:
+    for table in dataset.batches(_ROWS.names):
+        yield table.cast(_ROWS)
+
+
+def _pairs(rows: pa.Table) -> pa.Table:
+    """Each query with its document and with one negative: as many of the ones as of the others (papers.md 4.8, 3)."""
+    queries = [query for query in rows["query"].to_pylist() for _ in range(2)]
+    firsts = pc.list_element(rows["negatives"], 0).to_pylist()
+    ids = [one for both in zip(rows["doc_id"].to_pylist(), firsts, strict=True) for one in both]
+    return pa.table({"query": queries, "document": ids, "label": [1.0, 0.0] * len(rows)})
+
+
+def _lists(rows: pa.Table) -> pa.Table:
+    both = zip(rows["doc_id"].to_pylist(), rows["negatives"].to_pylist(), strict=True)
+    lists = [[own, *others] for own, others in both]
+    labels = [[_SURE] + [0.0] * (len(ids) - 1) for ids in lists]
+    return pa.table({"query": rows["query"], "document": lists, "label": labels})
+
+
+def _fit(
+    made: str, *, examples: pa.Table, lexicon: str, base: str, pair_tokens: int, how: dict[str, Any]
+) -> list[float]:
+    """Train in this process, or in as many as have begun this together; the losses that ``fitted`` tells."""
     from datasets import Dataset
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
     from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss, ListNetLoss
 
     index = opened(lexicon)
-    rows = [row for table in dataset.batches(["query", "doc_id", "negatives"]) for row in table.to_pylist()]
-    rows = [row for row in rows if row["negatives"]]
-    if not rows:
-        raise RunStopped(
-            "no query has a document that does not answer it, so there is nothing to train a reranker on; loosen the "
-            "filters before, or raise limit"
-        )
-    take_threads(None)
-    learner = _cross_encoder(base, device, pair_tokens, seed)
-    rows = [{**row, "query": asked(row["query"], learner.tokenizer, pair_tokens)} for row in rows]
-    examples = _lists(rows, index) if listwise else _pairs(rows, index)
-    batch = min(batch, len(examples["query"]))
-    how = arguments(made, batch, steps, learning_rate, checkpoint_steps, seed, device)
+    learner = cross_encoder(base, how["device"], pair_tokens, how["seed"])
+    listwise = pa.types.is_list(examples.schema.field("document").type)
+
+    def texts(rows: dict[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+        queries = [asked(query, learner.tokenizer, pair_tokens) for query in rows["query"]]
+        documents = [index.text(ids) for ids in rows["document"]] if listwise else index.text(rows["document"])
+        return {"query": queries, "document": documents, "label": rows["label"]}
+
     trainer = CrossEncoderTrainer(
         model=learner,
-        args=CrossEncoderTrainingArguments(**how),
-        train_dataset=Dataset.from_dict(examples),
+        args=CrossEncoderTrainingArguments(**arguments(made, **how)),
+        train_dataset=Dataset(examples).with_transform(texts),
         loss=ListNetLoss(learner) if listwise else BinaryCrossEntropyLoss(learner),
     )
-    loss = fitted(trainer, made)
-    negatives = sum(len(row["negatives"]) for row in rows)
-    return {"pairs": len(rows), "negatives": negatives, "batch": batch, "steps": steps, "loss": loss}
-
-
-def _pairs(rows: Sequence[dict[str, Any]], index: Lexicon) -> dict[str, list[Any]]:
-    """Each query with its document and with one negative: as many of the ones as of the others (papers.md 4.8, 3)."""
-    queries = [row["query"] for row in rows for _ in range(2)]
-    ids = [one for row in rows for one in (row["doc_id"], row["negatives"][0])]
-    return {"query": queries, "document": index.text(ids), "label": [1.0, 0.0] * len(rows)}
-
-
-def _lists(rows: Sequence[dict[str, Any]], index: Lexicon) -> dict[str, list[Any]]:
-    lists = [[row["doc_id"], *row["negatives"]] for row in rows]
-    return {
-        "query": [row["query"] for row in rows],
-        "docs": [index.text(ids) for ids in lists],
-        "labels": [[1.0] + [0.0] * (len(ids) - 1) for ids in lists],
-    }
+    return fitted(trainer, made)
 
 
 def judge(
@@ -171,13 +218,17 @@ def score(
 
 @lru_cache(maxsize=2)
 def _loaded(model: str, device: str | None, pair_tokens: int) -> Any:
-    return _cross_encoder(model, device, pair_tokens, seed=0)
+    return cross_encoder(model, device, pair_tokens, seed=0)
 
 
-def _cross_encoder(name: str, device: str | None, pair_tokens: int, seed: int) -> Any:
+def cross_encoder(name: str, device: str | None, pair_tokens: int, seed: int) -> Any:
     """A model with one number a pair; the head of an encoder that has none is drawn from ``seed``."""
     from sentence_transformers.cross_encoder import CrossEncoder
     from transformers import set_seed
 
+    from pipelines.retrieval.t5 import T5Verdict, reads_as_t5
+
     set_seed(seed)
+    if reads_as_t5(name):
+        return CrossEncoder(modules=[T5Verdict(resolve(name), pair_tokens)], device=device)
     return CrossEncoder(resolve(name), num_labels=1, max_length=pair_tokens, device=device)

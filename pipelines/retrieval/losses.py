@@ -6,32 +6,60 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from sentence_transformers.base.losses.gradcache import CachedLossMixin
+from sentence_transformers.util import all_gather, all_gather_with_grad, get_rank, get_world_size
 from torch import Tensor, nn
 
 
-class InBatchSoftmax(nn.Module):
+class InBatchSoftmax(CachedLossMixin, nn.Module):  # type: ignore[misc]
     """Cross-entropy of each query's document among all documents of the batch (papers.md 3.4).
 
     Other copies of a query's document, which come with other queries on it, are left out: they would be asked to be
-    near and far at once (papers.md 3.8). The trainer gives documents' numbers as labels.
+    near and far at once (papers.md 3.8). The trainer gives documents' numbers as labels. Where several processes train
+    together, the batch is that of all of them. A batch of more than ``mini_batch_size`` texts a process is encoded in
+    pieces of so many, twice (GradCache, arXiv 2101.06983): memory is that of a piece, the gradient that of the batch.
     """
 
-    def __init__(self, model: Any, scale: float) -> None:
+    def __init__(self, model: Any, scale: float, mini_batch_size: int) -> None:
         super().__init__()
         self.model = model
         self.scale = scale
+        self.mini_batch_size = mini_batch_size
 
     def forward(self, features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
         """The mean loss of a batch; ``features`` are those of the queries, then of the documents."""
-        queries, documents = (
-            nn.functional.normalize(self.model(one)["sentence_embedding"], dim=-1) for one in features
-        )
-        return in_batch_softmax(queries, documents, labels, self.scale)
+        both = list(features)
+        if len(labels) > self.mini_batch_size:
+            loss: Tensor = CachedLossMixin.forward_cached(self, both, labels)
+            return loss
+        return self.calculate_loss([[self.model(one)["sentence_embedding"]] for one in both], labels)
+
+    def calculate_loss(
+        self, reps: list[list[Tensor]], labels: Tensor | None = None, *, with_backward: bool = False
+    ) -> Tensor:
+        """The loss of vectors in pieces: those of the queries, then of the documents."""
+        assert labels is not None  # the trainer is given them
+        queries, documents = (nn.functional.normalize(torch.cat(some), dim=-1) for some in reps)
+        first = 0
+        if get_world_size() > 1:
+            first = get_rank() * len(queries)
+            documents, labels = all_gather_with_grad(documents), all_gather(labels)
+        loss = in_batch_softmax(queries, documents, labels, self.scale, first)
+        if with_backward:
+            loss.backward()  # type: ignore[no-untyped-call]
+            loss = loss.detach()
+        return loss
 
 
-def in_batch_softmax(queries: Tensor, documents: Tensor, labels: Tensor, scale: float) -> Tensor:
-    """The loss of vectors of length 1, shape (batch, dimensions); ``labels`` number the documents, shape (batch,)."""
+def in_batch_softmax(queries: Tensor, documents: Tensor, labels: Tensor, scale: float, first: int = 0) -> Tensor:
+    """The mean loss of some of a batch's queries, the first of which is the ``first`` one of the batch.
+
+    Vectors are of length 1: ``queries`` of shape (some, dimensions), ``documents`` of shape (batch, dimensions);
+    ``labels`` number the documents, shape (batch,).
+    """
     scores = scale * queries @ documents.T
-    own = torch.arange(len(labels), device=scores.device)
-    again = (labels[:, None] == labels[None, :]) & (own[:, None] != own[None, :])
+    own = torch.arange(first, first + len(queries), device=scores.device)
+    again = (labels[own][:, None] == labels[None, :]) & (
+        own[:, None] != torch.arange(len(labels), device=scores.device)[None, :]
+    )
     return nn.functional.cross_entropy(scores.masked_fill(again, float("-inf")), own)

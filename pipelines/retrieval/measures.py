@@ -64,7 +64,8 @@ def measured(
         collection: where the judgements are.
         split: which of them count.
         query_column: the column with the query's id.
-        arms: what each arm is called in tables, and the name its columns begin with.
+        arms: what each arm is called in tables, and the name its columns begin with; those without columns, whose
+            stages are switched off, are left out.
         examples: judged pairs that prompts showed; of the split that is measured they count as not found, wherever they
             stand (papers.md 3.1).
         examples_split: where these came from.
@@ -75,7 +76,7 @@ def measured(
     judged = {one: every[one] for one in ids}
     shown = bool(ids and examples and examples_split == split)
     failed = _shown(canonical(collection), split, examples, seed) if shown else frozenset()
-    for arm in arms.values():
+    for arm in (one for one in arms.values() if f"{one}_docs" in table.column_names):
         lists = zip(ids, table[f"{arm}_docs"].to_pylist(), table[f"{arm}_scores"].to_pylist(), strict=True)
         ranked = {
             id_: [(doc, score) for doc, score in zip(docs, scores, strict=True) if (id_, doc) not in failed]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.dedup.found import Source
 from pipelines.retrieval.measures import MAIN, MEASURES
 from pipelines.retrieval.trec import run_lines
+from pipelines.store.dataset import Dataset
 from pipelines.store.files import Folder
 
 #: Half of a 95% interval of a mean, in standard errors.
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 
 def tables(
-    stages: Mapping[str, Source],
+    stages: Mapping[str, Dataset],
     place: Folder,
     *,
     stage: str,
@@ -37,6 +37,7 @@ def tables(
         stage: the one whose rows are queries with rankings and their figures.
         query_column: the column with the query's id.
         arms: what each arm is called, and the name its columns begin with; the first is what others are compared with.
+            Those without columns, whose stages are switched off, are left out.
         notes: sentences to stand below the table, each where the stage of its name was run.
 
     Returns:
@@ -44,6 +45,7 @@ def tables(
         ``difference`` in nDCG@10 to the first, and ``p`` of a paired t-test over queries (None with fewer than two, or
         where all are equal); ``queries``; ``notes``; ``files``: what was written, by folder.
     """
+    arms = {called: arm for called, arm in arms.items() if f"{arm}_docs" in stages[stage].schema.names}
     names = [f"{arm}_{part}" for arm in arms.values() for part in ("docs", "scores", "measures")]
     lines: dict[str, list[str]] = {arm: [] for arm in arms.values()}
     figures: dict[str, dict[str, list[float]]] = {arm: {name: [] for name in MEASURES} for arm in arms.values()}

@@ -30,7 +30,7 @@ def rerank(
     of: str,
     arm: str,
     depth: int,
-    base: str,
+    base: str | None,
     batch_size: int,
     pair_tokens: int,
     device: str | None,
@@ -60,7 +60,7 @@ def rerank(
     repeated = [query for query, ids in zip(queries, lists, strict=True) for _ in ids[:depth]]
     how: dict[str, Any] = {"pair_tokens": pair_tokens, "device": device, "threads": threads}
     pairs = list(zip(repeated, texts, strict=True))
-    scores = iter(score(model_of(model, base), pairs, batch_size=batch_size, **how))
+    scores = iter(score(model_of(model, base or ""), pairs, batch_size=batch_size, **how))
     return with_hits(table, arm, [reordered(ids, list(islice(scores, len(ids[:depth])))) for ids in lists])
 
 

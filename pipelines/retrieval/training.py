@@ -20,16 +20,36 @@ _WARM_UP = 0.1
 
 
 def arguments(
-    made: str, batch: int, steps: int, learning_rate: float, checkpoint_steps: int, seed: int, device: str | None
+    made: str,
+    batch: int,
+    steps: int,
+    learning_rate: float,
+    checkpoint_steps: int,
+    seed: int,
+    device: str | None,
+    steady: bool = False,
+    at_once: int | None = None,
 ) -> dict[str, Any]:
-    """Settings of a trainer of sentence-transformers, as keyword arguments."""
+    """Settings of a trainer of sentence-transformers, as keyword arguments.
+
+    ``batch`` is that of all processes that train together; one of more than ``at_once`` examples a process is taken in
+    pieces, the gradients of which are added up. The rate rises and falls, by AdamW; ``steady``: it stays as
+    it is, by Adafactor, as T5 rerankers are trained (papers.md 4.3).
+    """
+    from sentence_transformers.util import get_world_size
+
+    own = max(1, batch // get_world_size())
+    most = own if at_once is None else max(1, at_once)
+    pieces = next(n for n in range(1, own + 1) if own % n == 0 and own // n <= most)
     return {
         "output_dir": str(Path(made) / CHECKPOINTS),
-        "per_device_train_batch_size": batch,
+        "per_device_train_batch_size": own // pieces,
+        "gradient_accumulation_steps": pieces,
         "max_steps": steps,
         "learning_rate": learning_rate,
-        "warmup_steps": math.ceil(_WARM_UP * steps),
-        "lr_scheduler_type": "linear",
+        "warmup_steps": 0 if steady else math.ceil(_WARM_UP * steps),
+        "lr_scheduler_type": "constant" if steady else "linear",
+        "optim": "adafactor" if steady else "adamw_torch_fused",
         "save_strategy": "steps",
         "save_steps": checkpoint_steps,
         "save_total_limit": 1,
@@ -57,13 +77,16 @@ def take_threads(threads: int | None) -> None:
 
 def last_checkpoint(made: str) -> str | None:
     """The last whole checkpoint that an earlier start left, or None; one that a kill cut off is taken away."""
+    from sentence_transformers.util import get_rank
+
     found = sorted(
         (path for path in (Path(made) / CHECKPOINTS).glob("checkpoint-*")), key=lambda path: -int(path.name[11:])
     )
     for path in found:
         if (path / "trainer_state.json").exists():  # written last
             return str(path)
-        shutil.rmtree(path)
+        if get_rank() == 0:
+            shutil.rmtree(path)
     return None
 
 
@@ -86,7 +109,8 @@ def fitted(trainer: Any, made: str) -> list[float]:
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **more: Any) -> None:
             loss = (logs or {}).get("loss")
             if loss is not None:
-                (Path(made) / SAID).write_text(f"step {state.global_step:,} of {steps:,}, loss {float(loss):.4f}")
+                if state.is_world_process_zero:
+                    (Path(made) / SAID).write_text(f"step {state.global_step:,} of {steps:,}, loss {float(loss):.4f}")
                 control.should_training_stop = control.should_training_stop or not math.isfinite(float(loss))
 
     trainer.add_callback(Saying())
@@ -96,7 +120,8 @@ def fitted(trainer: Any, made: str) -> list[float]:
         raise RunStopped(
             f"training: the loss was no number at step {len(losses):,} of {steps:,}; lower recipe.learning_rate"
         )
-    trainer.model.save_pretrained(model_of(made, ""))
-    shutil.rmtree(Path(made) / CHECKPOINTS, ignore_errors=True)
+    if trainer.is_world_process_zero():
+        trainer.model.save_pretrained(model_of(made, ""))
+        shutil.rmtree(Path(made) / CHECKPOINTS, ignore_errors=True)
     tenth = max(1, len(losses) // 10)
     return [round(sum(some) / len(some), 4) for some in (losses[:tenth], losses[-tenth:])]

@@ -204,6 +204,9 @@ class Recipe:
     limit_by: Any = key("what limit counts, {label: function of a table, of: labels}; null: rows", None)
     overlong: Overlong = key("prompts that do not fit: trim (cut the flow's field) or fail (the row)", Overlong.trim)
     result: str | None = key("the stage whose rows are the result; null: the last", None)
+    until: str | None = key(
+        "stop after this stage, whose rows are the result then; the same command without it goes on", None
+    )
     report: Any = key("function that tells more of a finished run than its ledger; null: none", None)
     stages: dict[str, Any] = key("stages in order: name -> {flow | filters | dedup settings}", {})
 

@@ -54,7 +54,13 @@ class Alone:
     def nodes(self, memory_gib: float | None) -> None:
         """There is one."""
 
-    def apart(self, function: Callable[..., Any], *arguments: Any, meanwhile: Callable[[], None] | None = None) -> Any:
+    def apart(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        meanwhile: Callable[[], None] | None = None,
+        gpu: bool = False,
+    ) -> Any:
         """Call what sees all rows; ``meanwhile`` is called now and then, and what it raises ends the process."""
         [result] = self._asked("call", function, arguments, meanwhile)
         return result
@@ -76,7 +82,7 @@ class Alone:
         for shard in left:
             yield Delivery(shard.index)
 
-    def encoders(self, stage: Stage) -> AbstractContextManager[Alone]:
+    def readers(self, stage: Stage) -> AbstractContextManager[Alone]:
         """The same process."""
         return nullcontext(self)
 

@@ -124,12 +124,18 @@ def _is_worker(process: psutil.Process) -> bool:
     return False
 
 
-def apart(function: Callable[..., Any], *arguments: Any, meanwhile: Callable[[], None] = lambda: None) -> Any:
+def apart(
+    function: Callable[..., Any],
+    *arguments: Any,
+    meanwhile: Callable[[], None] = lambda: None,
+    gpu: bool = False,
+) -> Any:
     """Call what sees all rows in a process of its own, so that the driver's memory does not grow with them.
 
-    ``meanwhile`` is called every second; what it raises ends the process.
+    ``meanwhile`` is called every second; what it raises ends the process. With ``gpu`` it has one that is free.
     """
-    reference = ray.remote(num_cpus=1, max_retries=0)(function).remote(*arguments)
+    gpus = min(1, int(ray.available_resources().get("GPU", 0))) if gpu else 0
+    reference = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(function).remote(*arguments)
     with _its_errors(function):
         while not ray.wait([reference], timeout=1.0)[0]:
             try:

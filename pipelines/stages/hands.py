@@ -30,8 +30,8 @@ class Waves(Protocol):
     def wave(self, job: Job, shards: Sequence[Shard]) -> Iterator[Delivery]:
         """Have every shard done; deliveries come as shards commit, in no order."""
 
-    def encoders(self, stage: Stage) -> AbstractContextManager[Waves]:
-        """Those who encode for a dedup stage."""
+    def readers(self, stage: Stage) -> AbstractContextManager[Waves]:
+        """Those who work for a stage that runs a model of its own."""
 
     def drain(self) -> None:
         """Have no more shards begun."""
@@ -49,10 +49,16 @@ class Hands(Protocol):
     def nodes(self, memory_gib: float | None) -> Workers | None:
         """The nodes that share the work of deciding, where there are several."""
 
-    def apart(self, function: Callable[..., Any], *arguments: Any, meanwhile: Callable[[], None] | None = None) -> Any:
+    def apart(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        meanwhile: Callable[[], None] | None = None,
+        gpu: bool = False,
+    ) -> Any:
         """Call what sees all rows in a process of its own, so that the driver's memory does not grow with them.
 
-        ``meanwhile`` is called now and then; what it raises ends the process.
+        ``meanwhile`` is called now and then; what it raises ends the process. With ``gpu`` it has one that is free.
         """
 
     def stream(self, function: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
@@ -69,13 +75,14 @@ class Hands(Protocol):
 def hands_of(config: Mapping[str, Any], say: Callable[[str], None]) -> Iterator[Hands]:
     """Those who work for the run of a configuration; ``say`` is given warnings.
 
-    A process beside the driver, unless a model or an encoder is asked or a cluster is named.
+    A process beside the driver, unless a model or an encoder is asked, a training is spread or a cluster is named.
     """
     nodes = enabled(config["recipe"]).values()
     asks = any("flow" in node for node in nodes)
     encodes = any("dedup" in node and beside(node["dedup"], "vectors") for node in nodes)
+    spread = any(node.get("make", {}).get("workers", 1) > 1 for node in nodes)
     hands: Hands
-    if asks or encodes or config["cluster"]["address"] or os.environ.get("RAY_ADDRESS"):
+    if asks or encodes or spread or config["cluster"]["address"] or os.environ.get("RAY_ADDRESS"):
         let_go()
         from pipelines.stages.together import Together  # Ray takes a second to import
 

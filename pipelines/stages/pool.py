@@ -18,10 +18,10 @@ from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
-from ray.util.placement_group import placement_group
+from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from pipelines.engine.resources import Placement, place, place_encoders
+from pipelines.engine.resources import Placement, place, place_readers
 from pipelines.errors import RunStopped, UserError
 from pipelines.rows import digest
 from pipelines.stages.actor import ShardActor
@@ -53,20 +53,21 @@ class Pool:
         self.devices = self.placement.actors * max(1, each)
         self._config = config
         self._engine = engine
-        self._name = "actor" if placement is None else "encoder"
+        self._name = "actor" if placement is None else "reader"
+        self._groups: list[Any] = []
         self._actors = [self._actor(i) for i in range(self.placement.actors)]
 
     @contextmanager
-    def encoders(self, stage: Stage) -> Iterator[Pool]:
-        """The actors that encode for a dedup: some with a GPU each where GPUs are free, else these.
+    def readers(self, stage: Stage) -> Iterator[Pool]:
+        """The actors of a stage that runs a model of its own: some with a GPU each where GPUs are free, else these.
 
-        At the end encoders are let go, and so are the GPUs.
+        At the end they are let go, and so are the GPUs, and what a dedup's encoding has loaded here.
         """
         each = self.placement.gpus_per_actor + sum(int(one.get("GPU", 0)) for one in self.placement.bundles)
         # An actor of this run that is not placed yet holds nothing so far.
         unplaced = ray.cluster_resources().get("GPU", 0) - each * self.placement.actors
         free = min(unplaced, ray.available_resources().get("GPU", 0))
-        placement = place_encoders(stage.node["dedup"], int(free))
+        placement = place_readers(stage.own_model or {"device": "cpu"}, int(free))
         if placement is not None:
             pool = Pool(self._config, engine=False, placement=placement)
             try:
@@ -77,8 +78,9 @@ class Pool:
         try:
             yield self
         finally:
-            with suppress(RayError, GetTimeoutError):
-                ray.get([actor.let_go.remote(stage) for actor in self._actors], timeout=30)
+            if stage.encodes:
+                with suppress(RayError, GetTimeoutError):
+                    ray.get([actor.let_go.remote(stage) for actor in self._actors], timeout=30)
 
     def load(self, waiting: Callable[[], None]) -> None:
         """Load the engines, calling ``waiting`` every second; UserError or RunStopped when one cannot start."""
@@ -180,6 +182,8 @@ class Pool:
             ray.get([actor.stop.remote() for actor in self._actors], timeout=30)
         for actor in self._actors:
             ray.kill(actor)
+        for group in self._groups:
+            remove_placement_group(group)
 
     def _actor(self, index: int) -> Any:
         config, place_ = self._config, self.placement
@@ -199,6 +203,7 @@ class Pool:
             options["num_gpus"] = place_.gpus_per_actor
         if place_.bundles:
             group = placement_group([dict(b) for b in place_.bundles], strategy=place_.strategy, name=f"{name}-gpus")
+            self._groups.append(group)
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(
                 group, placement_group_bundle_index=0, placement_group_capture_child_tasks=True
             )

@@ -78,6 +78,13 @@ class Stage:
         return beside(self.node["dedup"], "vectors") if self.kind in ("dedup", "vectors") else None
 
     @property
+    def own_model(self) -> Mapping[str, Any] | None:
+        """The settings of a stage that runs a model of its own beside the engine: they say on which ``device``."""
+        kinds = {"vectors": "dedup", "map": "map", "make": "make"}
+        node: Mapping[str, Any] = self.node[kinds[self.kind]] if self.kind in kinds else {}
+        return node if "device" in node else None
+
+    @property
     def index(self) -> str | None:
         """The standing index that a dedup stage checks against."""
         against: str | None = self.node.get("dedup", {}).get("against") if self.kind == "dedup" else None
@@ -111,13 +118,16 @@ def chains(recipe: Mapping[str, Any]) -> list[dict[str, Mapping[str, Any]]]:
 
     One chain, or where the recipe ends in a block ``{repeat: n, stages: ...}``, one and then n more: the rows that any
     of them keeps are part of the result, and the next one begins with them. The first stage of the second repetition of
-    the block ``hop`` is named ``hop2.<stage>``.
+    the block ``hop`` is named ``hop2.<stage>``. With ``until`` there is one, which ends with the stage of that name.
     """
 
     def on(nodes: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
         return {name: node for name, node in nodes.items() if "repeat" not in node and node.get("enabled", True)}
 
     found = [on(recipe["stages"])]
+    if recipe.get("until") is not None:
+        last = list(found[0]).index(recipe["until"])
+        return [dict(list(found[0].items())[: last + 1])]
     for block, node in recipe["stages"].items():
         for number in range(1, node.get("repeat", 0) + 1):
             inside = on(node["stages"])

@@ -34,10 +34,16 @@ class Together:
         self._connect()
         return cluster.Nodes.several(memory_gib)
 
-    def apart(self, function: Callable[..., Any], *arguments: Any, meanwhile: Callable[[], None] | None = None) -> Any:
+    def apart(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        meanwhile: Callable[[], None] | None = None,
+        gpu: bool = False,
+    ) -> Any:
         """Call what sees all rows in a process of its own; ``meanwhile`` is called every second."""
         self._connect()
-        return cluster.apart(function, *arguments, meanwhile=meanwhile or (lambda: None))
+        return cluster.apart(function, *arguments, meanwhile=meanwhile or (lambda: None), gpu=gpu)
 
     def stream(self, function: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
         """Run a generator in a process of its own and yield what it yields."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import settings
-from pipelines.engine.resources import GIB, gpus_per_copy, kv_cache_bytes, memory_problem, place, place_encoders
+from pipelines.engine.resources import GIB, gpus_per_copy, kv_cache_bytes, memory_problem, place, place_readers
 from pipelines.errors import UserError
 
 SEVEN_B = settings.Model(name="seven", weights="a/b", context=8192, parameters=7.6)
@@ -176,7 +176,7 @@ def test_a_context_that_does_not_fit_names_it() -> None:
     [(None, 8, 8, 1), ("cuda", 2, 2, 1), ("cuda:1", 8, 1, 0)],
 )
 def test_where_gpus_are_free_an_encoder_has_one_of_its_own(device, gpus: int, actors: int, each: int) -> None:
-    found = place_encoders({"encoder": "a/b", "device": device}, gpus)
+    found = place_readers({"encoder": "a/b", "device": device}, gpus)
     assert found is not None
     assert (found.actors, found.gpus_per_actor) == (actors, each)
 
@@ -185,4 +185,4 @@ def test_where_gpus_are_free_an_encoder_has_one_of_its_own(device, gpus: int, ac
     ("encoder", "device", "gpus"), [("a/b", None, 0), ("a/b", "cpu", 8), ("simulated", None, 8), ("a/b", "mps", 1)]
 )
 def test_elsewhere_the_runs_own_actors_encode(encoder: str, device, gpus: int) -> None:
-    assert place_encoders({"encoder": encoder, "device": device}, gpus) is None
+    assert place_readers({"encoder": encoder, "device": device}, gpus) is None

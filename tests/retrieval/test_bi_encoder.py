@@ -48,6 +48,7 @@ PAIRS = Rows(("zither", "d2"), ("zithers", "d2"), ("strings", "d5"), ("lutes", "
 KNOBS = {
     "encoder": ENCODER,
     "batch": 4,
+    "at_once": 128,
     "steps": 6,
     "learning_rate": 1e-3,
     "temperature": 0.05,
@@ -55,6 +56,7 @@ KNOBS = {
     "checkpoint_steps": 2,
     "seed": 0,
     "device": "cpu",
+    "workers": 1,
 }
 
 
@@ -101,6 +103,31 @@ def test_after_a_kill_training_goes_on_from_the_checkpoint(lexicon, tmp_path, mo
     trained(tmp_path / "begun", lexicon)
     assert done == [0, 1, 2, 3, 2, 3, 4, 5]
     np.testing.assert_array_equal(encoded(tmp_path / "whole" / "model"), encoded(tmp_path / "begun" / "model"))
+
+
+def test_two_processes_train_what_one_does(ray_here, lexicon, tmp_path):
+    """They share a batch, and each holds its queries against the documents of both."""
+    alone, both = ({"workers": workers, "encoder": _still(tmp_path)} for workers in (1, 2))
+    told = [trained(tmp_path / str(how["workers"]), lexicon, **how) for how in (alone, both)]
+    assert told[0]["loss"] == pytest.approx(told[1]["loss"], abs=2e-4)
+    found = [encoded(tmp_path / str(number) / "model") for number in (1, 2)]
+    np.testing.assert_allclose(*found, atol=2e-3)
+    assert sorted(path.name for path in (tmp_path / "2").iterdir()) == ["how_far.txt", "model"]
+
+
+def _still(tmp_path):
+    """The encoder without dropout, whose lots each process would draw for itself."""
+    from sentence_transformers import SentenceTransformer
+
+    from pipelines.engine.weights import resolve
+
+    place = tmp_path / "still"
+    if not place.exists():
+        model = SentenceTransformer(resolve(ENCODER), device="cpu")
+        model[0].model.config.hidden_dropout_prob = 0.0
+        model[0].model.config.attention_probs_dropout_prob = 0.0
+        model.save_pretrained(str(place))
+    return str(place)
 
 
 def test_a_checkpoint_that_a_kill_cut_off_is_not_gone_on_from(tmp_path):

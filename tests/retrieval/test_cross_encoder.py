@@ -2,21 +2,26 @@
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipelines.errors import RunStopped
-from pipelines.retrieval.cross_encoder import _cross_encoder, asked, judge, score, train
+from pipelines.retrieval.cross_encoder import asked, cross_encoder, judge, score, train
 from pipelines.retrieval.lexical import opened
+from pipelines.retrieval.training import arguments
 
 BASE = "packaged:all-minilm-l6-v2"
 KNOBS = {
     "base": BASE,
     "batch": 8,
+    "at_once": 128,
     "steps": 30,
     "learning_rate": 2e-4,
     "pair_tokens": 48,
     "checkpoint_steps": 4,
     "seed": 0,
     "device": "cpu",
+    "workers": 1,
 }
 
 
@@ -52,6 +57,13 @@ def test_documents_that_belong_to_a_query_come_to_score_higher(listwise, lexicon
     assert all(own > other for own, other in zip(found[::2], found[1::2], strict=True))
 
 
+@given(batch=st.integers(1, 300), at_once=st.integers(0, 300))
+def test_a_batch_in_pieces_is_the_whole_batch(batch, at_once):
+    how = arguments("made", batch, 1, 1e-3, 1, 0, "cpu", at_once=at_once)
+    piece, pieces = how["per_device_train_batch_size"], how["gradient_accumulation_steps"]
+    assert piece * pieces == batch and piece <= max(1, at_once)
+
+
 def test_a_judge_gives_pairs_their_relevance(lexicon):
     rows = pa.table({"query": ["weight of the air", "where are the maps"], "doc_id": ["d2", "d3"]})
     knobs = {"base": BASE, "batch_size": 2, "pair_tokens": 48, "device": "cpu"}
@@ -80,7 +92,7 @@ def test_the_document_is_cut_and_the_query_is_not(words):
 def _cross_encoder_of(tokens):
     from pipelines.engine.weights import resolve
 
-    return _cross_encoder(resolve(BASE), "cpu", tokens, seed=0)
+    return cross_encoder(resolve(BASE), "cpu", tokens, seed=0)
 
 
 def test_a_new_head_is_that_of_its_seed():

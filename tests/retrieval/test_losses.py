@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipelines.retrieval.losses import in_batch_softmax
+from pipelines.retrieval.losses import InBatchSoftmax, in_batch_softmax
 
 
 def unit(*rows):
@@ -39,3 +39,42 @@ def test_it_falls_as_queries_come_to_their_documents():
     far = in_batch_softmax(unit([0, 1], [1, 0]), documents, labels, scale=5.0)
     near = in_batch_softmax(unit([1, 0.2], [0.2, 1]), documents, labels, scale=5.0)
     assert near < far
+
+
+def test_the_queries_of_one_process_are_held_against_the_documents_of_all():
+    torch.manual_seed(0)
+    queries, documents = (unit(*torch.randn(6, 4).tolist()) for _ in range(2))
+    labels = torch.tensor([1, 2, 1, 3, 2, 4])
+    whole = in_batch_softmax(queries, documents, labels, scale=5.0)
+    halves = [in_batch_softmax(queries[at : at + 3], documents, labels, 5.0, first=at) for at in (0, 3)]
+    assert (sum(halves) / 2).item() == pytest.approx(whole.item())
+
+
+class Doubled(torch.nn.Module):
+    """A model of one layer, as the loss asks it."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.layer = torch.nn.Linear(5, 4)
+        self.asked = []
+
+    def forward(self, features):
+        self.asked.append(len(features["input_ids"]))
+        return {"sentence_embedding": self.layer(features["input_ids"])}
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 7])
+def test_a_batch_in_pieces_has_the_gradient_of_the_whole(at_once):
+    torch.manual_seed(2)
+    features = [{"input_ids": torch.randn(8, 5)} for _ in range(2)]
+    labels = torch.tensor([0, 1, 2, 0, 3, 4, 4, 5])
+    found = []
+    for some in (8, at_once):
+        model = Doubled()
+        loss = InBatchSoftmax(model, 20.0, some)(features, labels)
+        loss.backward()
+        found.append((loss.item(), model.layer.weight.grad))
+        assert max(model.asked) == min(some, 8)
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-4, atol=1e-6)

@@ -69,6 +69,39 @@ def test_judgements_that_change_are_another_setting(over, place, tmp_path):
     assert told["rows_accepted"] == 1 and told["arms"]["BM25"]["nDCG@10"] == 0.0
 
 
+def test_rankings_that_are_there_are_measured_beside_each_other(over, place, tmp_path):
+    over()
+    (tmp_path / "worse.trec").write_text("q1 Q0 d2 1 9 x\nq1 Q0 d5 2 8 x\n")
+    runs = f"recipe.runs={{bm25: {tmp_path}/run/runs/bm25.trec, worse: {tmp_path}/worse.trec}}"
+    told = run(compose(["recipe=evaluate", f"input={place}", f"output={tmp_path}/evaluated", runs]))
+    assert told["arms"]["bm25"] == json.loads((tmp_path / "run" / "stats.json").read_text())["arms"]["BM25"]
+    assert told["arms"]["worse"]["nDCG@10"] < told["arms"]["bm25"]["nDCG@10"]
+    assert list(told["compared"]) == ["worse"]
+
+
+def test_one_of_them_is_reranked_by_a_model_that_is_named(over, place, tmp_path):
+    over()
+    given = [f"input={place}", f"output={tmp_path}/reranked", "dedup.embedding.device=cpu"]
+    reranker = "recipe.reranker=packaged:all-minilm-l6-v2"
+    told = run(compose(["recipe=evaluate", *given, f"recipe.runs={tmp_path}/run/runs/bm25.trec", reranker]))
+    assert list(told["arms"]) == ["bm25", "bm25 + reranker"]
+    lines = [line.split()[:3] for line in (tmp_path / "reranked" / "runs" / "reranked.trec").read_text().splitlines()]
+    assert sorted(lines) == [["q1", "Q0", "d1"], ["q1", "Q0", "d5"], ["q2", "Q0", "d2"]]
+    with pytest.raises(UserError, match="recipe.reranks=other: no ranking of recipe.runs, which has bm25"):
+        compose(["recipe=evaluate", *given, f"recipe.runs={tmp_path}/run/runs/bm25.trec", "recipe.reranks=other"])
+
+
+def test_a_retriever_is_trained_on_pairs_of_another_run(place, tmp_path):
+    """Without judgements to choose a weight by, nothing is mixed."""
+    pairs = {"query": ["gut strings", "weight of air", "lutes"], "doc_id": ["d5", "d2", "d1"]}
+    pq.write_table(pa.table(pairs), tmp_path / "pairs.parquet")
+    given = [f"input={place}", f"output={tmp_path}/run", "recipe.scale=small", "recipe.steps=2", "recipe.batch=2"]
+    more = [f"recipe.pairs={tmp_path}/pairs.parquet", "recipe.tuned_on=0", "recipe.reranker_steps=2"]
+    told = run(compose(["recipe=train_retriever", *given, *more, "dedup.embedding.device=cpu"]))
+    assert told["stages"]["retriever"]["measured"]["pairs"] == 3
+    assert list(told["arms"]) == ["BM25", "zero-shot encoder", "trained retriever", "BM25 + reranker"]
+
+
 def test_a_retriever_is_trained_on_what_people_judged(place, tmp_path):
     """On five documents: the mechanics; what it is worth is a benchmark."""
     rows = {"query_id": ["q1", "q2", "q1"], "doc_id": ["d1", "d2", "d5"], "score": [1, 1, 1]}

@@ -17,6 +17,10 @@ class Rows:
     def __init__(self, *tables):
         self.tables = tables
 
+    @property
+    def schema(self):
+        return self.tables[0].schema
+
     def batches(self, columns=None):
         yield from (table.select(columns) for table in self.tables)
 
@@ -54,6 +58,19 @@ def test_each_arm_is_a_run_in_a_file_and_a_bar_in_a_picture(told, tmp_path):
     run = read_run((tmp_path / "runs" / "new.trec").read_text().splitlines(), "new.trec")
     assert run == {f"q{n}": [("b", 2.0), ("a", 1.0)] for n in range(3)}
     assert (tmp_path / "measures.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_arm_whose_stages_are_switched_off_is_left_out(tmp_path):
+    rows = {"measured": Rows(part(0, {"bm25": [0.5, 0.6]}))}
+    found = tables(
+        rows,
+        folder(str(tmp_path)),
+        stage="measured",
+        query_column="id",
+        arms={"BM25": "bm25", "mixed": "mixed"},
+        notes={},
+    )
+    assert list(found["arms"]) == ["BM25"] and found["compared"] == {}
 
 
 @pytest.mark.parametrize("ndcg", [{"bm25": [0.5], "new": [0.7]}, {"bm25": [0.5, 0.6], "new": [0.5, 0.6]}])

@@ -24,20 +24,40 @@ def test_encoders_have_a_gpu_each_and_give_it_back(two_gpus, tmp_path) -> None:
     config = compose(["recipe=dedup", "input=x.parquet", f"output={tmp_path}"])
     pool = Pool(config, engine=False)
     assert (pool.placement.actors, pool.placement.gpus_per_actor) == (2, 0)
-    with pool.encoders(embedding(config)) as encoders:
+    with pool.readers(embedding(config)) as encoders:
         assert (encoders.placement.actors, encoders.placement.gpus_per_actor) == (2, 1)
         encoders.load(lambda: None)
         assert ray.available_resources().get("GPU", 0) == 0
         # Another run finds no GPU free, and encodes where its rows are sifted.
-        with pool.encoders(embedding(config)) as others:
+        with pool.readers(embedding(config)) as others:
             assert others is pool
     pool.load(lambda: None)
     pool.close()
 
 
+def test_so_have_those_that_rank_by_a_model_and_no_others(two_gpus, tmp_path) -> None:
+    config = compose(["recipe=dedup", "input=x.parquet", f"output={tmp_path}"])
+    pool = Pool(config, engine=False)
+    node = {"map": {"_target_": "pipelines.retrieval.dense.dense", "device": None}}
+    with pool.readers(Stage(1, "trained", "map", node, {}, "0" * 32)) as readers:
+        assert (readers.placement.actors, readers.placement.gpus_per_actor) == (2, 1)
+    node = {"map": {"_target_": "pipelines.retrieval.search.lexical"}}
+    with pool.readers(Stage(2, "bm25", "map", node, {}, "0" * 32)) as readers:
+        assert readers is pool
+    pool.close()
+
+
+def test_a_process_apart_has_a_gpu_that_is_free(two_gpus) -> None:
+    assert [cluster.apart(gpus_of_this_process, gpu=gpu) for gpu in (True, False)] == [1, 0]
+
+
+def gpus_of_this_process() -> int:
+    return len(ray.get_gpu_ids())
+
+
 def test_simulated_vectors_are_made_by_the_runs_own_actors(two_gpus, tmp_path) -> None:
     config = compose(["recipe=dedup", "input=x.parquet", f"output={tmp_path}", "dedup.embedding.encoder=simulated"])
     pool = Pool(config, engine=False)
-    with pool.encoders(embedding(config)) as encoders:
+    with pool.readers(embedding(config)) as encoders:
         assert encoders is pool
     pool.close()
