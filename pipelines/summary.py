@@ -60,7 +60,7 @@ def summary(
         "seconds": round(seconds, 1),
         "tokens_per_second": round(tokens_per_second, 1),
         "diversity": told.get("diversity"),
-        **{key: told[key] for key in ("arms", "compared", "queries", "notes") if key in told},
+        **{key: told[key] for key in ("arms", "within", "compared", "queries", "written", "notes") if key in told},
         "examples": sample.select(["id", *shown]).to_pylist(),
         "data": place.sub("data").url,
     }
@@ -82,6 +82,7 @@ def render(result: Mapping[str, Any]) -> Group:
         *([SIMULATED] if result["engine"] == "simulated" else []),
         f"rows     {result['data']}",
         f"removed  {result['run']}/removed",
+        *(f"queries  {called}: {_written(found)}" for called, found in result.get("written", {}).items()),
         *(f"note: {note}" for note in result.get("notes", ())),
         *([f"runs     {result['run']}/runs, {result['run']}/measures.png"] if "arms" in result else []),
         f"check    nightmill verify {result['run']}",
@@ -113,6 +114,14 @@ def arms_table(result: Mapping[str, Any]) -> Table:
 def _p(value: float | None) -> str:
     """A p-value as it is written."""
     return "" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _written(found: Mapping[str, Any]) -> str:
+    """What queries of a model are like, in a line a group."""
+    return (
+        f"{counted(found['queries'], 'query')}, {found['words']['mean']:.1f} words long, "
+        f"{found['copied']['mean']:.0%} of these in their document"
+    )
 
 
 def _cached(stages: Mapping[str, Mapping[str, Any]]) -> str:

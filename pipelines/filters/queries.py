@@ -26,12 +26,12 @@ def copied(table: pa.Table, *, query: str, document: str, enabled: bool) -> pa.B
     """Queries whose words stand in their document in a row, whatever the case and the marks between them."""
     if not enabled:
         return pa.array([False] * table.num_rows, pa.bool_())
-    queries, documents = (_words(strings(table, column)) for column in (query, document))
+    queries, documents = (words_of(strings(table, column)) for column in (query, document))
     pairs = zip(queries.to_pylist(), documents.to_pylist(), strict=True)
     return pa.array([bool(asked) and f" {asked} " in f" {told} " for asked, told in pairs], pa.bool_())
 
 
-def _words(texts: pa.Array) -> pa.Array:
+def words_of(texts: pa.Array) -> pa.Array:
     """Texts in lower case, everything between words a single space."""
     lower = pc.utf8_lower(pc.fill_null(texts, ""))
     return pc.utf8_trim_whitespace(pc.replace_substring_regex(lower, r"[^\p{L}\p{N}]+", " "))

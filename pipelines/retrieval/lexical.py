@@ -104,12 +104,13 @@ class Lexicon:
             k=min(depth, len(self._ids)),
             show_progress=False,
         )
-        hits: list[Hits] = []
-        for places, values in zip(found, scores, strict=True):
-            places, values = places[values > 0], values[values > 0]
-            order = np.lexsort((places, -values))
-            hits.append(Hits(self.ids(places[order]), values[order].astype(float).tolist()))
-        return hits
+        order = np.lexsort((found, -scores))
+        found, scores = np.take_along_axis(found, order, 1), np.take_along_axis(scores, order, 1)
+        shared = scores > 0
+        # All at once: a call for each query costs more than what it does.
+        ids, values = self.ids(found[shared]), scores[shared].astype(float).tolist()
+        ends = np.cumsum(shared.sum(axis=1)).tolist()
+        return [Hits(ids[start:end], values[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
 
     def __len__(self) -> int:
         return len(self._ids)

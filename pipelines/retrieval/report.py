@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 
 from pipelines.retrieval.measures import MAIN, MEASURES
 from pipelines.retrieval.trec import run_lines
+from pipelines.retrieval.written import INTERVAL_95, written
 from pipelines.store.dataset import Dataset
 from pipelines.store.files import Folder
-
-#: Half of a 95% interval of a mean, in standard errors.
-_95 = 1.96
 
 Floats = NDArray[np.float64]
 
@@ -28,6 +26,7 @@ def tables(
     query_column: str,
     arms: Mapping[str, str],
     notes: Mapping[str, str],
+    queries: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Write ``runs/<arm>.trec`` for each arm and ``measures.png``, and give the figures.
 
@@ -39,11 +38,13 @@ def tables(
         arms: what each arm is called, and the name its columns begin with; the first is what others are compared with.
             Those without columns, whose stages are switched off, are left out.
         notes: sentences to stand below the table, each where the stage of its name was run.
+        queries: where a model has written some, the names of stages whose rows these are, by what they are called.
 
     Returns:
-        ``arms``: by their names the means of ``MEASURES`` over all queries; ``compared``: for each other arm the mean
-        ``difference`` in nDCG@10 to the first, and ``p`` of a paired t-test over queries (None with fewer than two, or
-        where all are equal); ``queries``; ``notes``; ``files``: what was written, by folder.
+        ``arms``: by their names the means of ``MEASURES`` over all queries; ``within``: half a 95% interval of each
+        arm's nDCG@10; ``compared``: for each other arm the mean ``difference`` in nDCG@10 to the first, and ``p`` of a
+        paired t-test over queries (None with fewer than two, or where all are equal); ``queries``; ``written``: what
+        queries of a model are like (``retrieval.written``); ``notes``; ``files``: what was written, by folder.
     """
     arms = {called: arm for called, arm in arms.items() if f"{arm}_docs" in stages[stage].schema.names}
     names = [f"{arm}_{part}" for arm in arms.values() for part in ("docs", "scores", "measures")]
@@ -67,6 +68,8 @@ def tables(
     }
     return {
         "arms": means,
+        "within": {called: round(_within(values), 6) for called, values in by_query.items()},
+        "written": {called: written(stages[name]) for called, name in (queries or {}).items() if name in stages},
         "compared": {called: _against(by_query[first], by_query[called]) for called in list(by_query)[1:]},
         "queries": len(by_query[first]),
         "notes": [text for name, text in notes.items() if name in stages],
@@ -85,6 +88,11 @@ def _against(first: Floats, other: Floats) -> dict[str, Any]:
     }
 
 
+def _within(values: Floats) -> float:
+    """Half a 95% interval of a mean."""
+    return INTERVAL_95 * float(values.std()) / len(values) ** 0.5 if len(values) else 0.0
+
+
 def _drawn(by_query: Mapping[str, Floats]) -> bytes:
     """Bars of the mean nDCG@10 of each arm with a 95% interval, as a PNG."""
     from matplotlib.figure import Figure
@@ -92,9 +100,7 @@ def _drawn(by_query: Mapping[str, Floats]) -> bytes:
     figure = Figure(figsize=(1.5 + 1.5 * len(by_query), 4), layout="constrained")
     axes = figure.subplots()
     means = [float(values.mean()) if len(values) else 0.0 for values in by_query.values()]
-    errors = [
-        _95 * float(values.std()) / max(1, len(values)) ** 0.5 if len(values) else 0.0 for values in by_query.values()
-    ]
+    errors = [_within(values) for values in by_query.values()]
     bars = axes.bar(list(by_query), means, yerr=errors, capsize=4, width=0.6, color="#4c72b0")
     axes.bar_label(bars, labels=[f"{mean:.3f}" for mean in means], label_type="center", color="white")
     axes.set_ylabel(f"{MAIN}, mean over {len(next(iter(by_query.values())))} queries (bars: 95%)")
