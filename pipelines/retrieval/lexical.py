@@ -104,7 +104,10 @@ class Lexicon:
             k=min(depth, len(self._ids)),
             show_progress=False,
         )
-        order = np.lexsort((found, -scores))
+        # Scores come in order; where several are equal, places decide.
+        key = np.zeros(found.shape, np.int64)
+        np.cumsum(scores[:, 1:] != scores[:, :-1], axis=1, out=key[:, 1:])
+        order = np.argsort(key * len(self) + found, axis=1, kind="stable")
         found, scores = np.take_along_axis(found, order, 1), np.take_along_axis(scores, order, 1)
         shared = scores > 0
         # All at once: a call for each query costs more than what it does.
@@ -116,8 +119,11 @@ class Lexicon:
         return len(self._ids)
 
     def ids(self, places: NDArray[Any]) -> list[str]:
-        """Ids of documents by their places in the corpus."""
-        return self._ids.take(pa.array(places.astype(np.int64))).to_pylist()  # type: ignore[no-any-return]
+        """Ids of documents by their places in the corpus; each is made into a text of Python's once."""
+        wanted = np.zeros(len(self), np.bool_)
+        wanted[places] = True
+        texts = self._ids.take(pa.array(np.flatnonzero(wanted))).to_numpy(zero_copy_only=False)
+        return texts[np.cumsum(wanted)[places] - 1].tolist()  # type: ignore[no-any-return]
 
     def texts(self, start: int, count: int) -> list[str]:
         """Titles and texts of documents in the order of the corpus."""
