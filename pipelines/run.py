@@ -273,7 +273,7 @@ class Night:
 
         self._lease.check()
         arguments = (target.url, source.folder.url, dict(zip(source.parts, source.counts, strict=True)), stage, uses)
-        self._hands.apart(make_stage, *arguments, meanwhile=meanwhile, gpu=stage.own_model is not None)
+        self._hands.apart(make_stage, *arguments, meanwhile=meanwhile, gpu=stage.has_gpu_apart)
 
     def _before(self, stage: Stage, so_far: list[str], every: list[Kept]) -> list[Segment]:
         """The segments of all that the run has kept before a dedup stage; ``so_far`` is a word for each of them."""

@@ -60,7 +60,11 @@ def summary(
         "seconds": round(seconds, 1),
         "tokens_per_second": round(tokens_per_second, 1),
         "diversity": told.get("diversity"),
-        **{key: told[key] for key in ("arms", "within", "compared", "queries", "written", "notes") if key in told},
+        **{
+            key: told[key]
+            for key in ("arms", "within", "compared", "queries", "written", "refused", "notes")
+            if key in told
+        },
         "examples": sample.select(["id", *shown]).to_pylist(),
         "data": place.sub("data").url,
     }

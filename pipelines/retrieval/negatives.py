@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.dedup.found import Source
 from pipelines.retrieval.dense import search
 from pipelines.retrieval.lexical import Hits, opened
 from pipelines.rows import digest
@@ -92,6 +93,16 @@ def draw(
         else:
             window.append(document)
     return sorted(window, key=lambda document: digest(lot, document))[:count], refused
+
+
+def refusals(rows: Source) -> dict[str, int]:
+    """How many documents of all rows' windows were not taken, by reason."""
+    totals: Counter[str] = Counter()
+    for table in rows.batches(["refused"]):
+        for one in pc.list_flatten(table["refused"]).to_pylist():
+            why, _, number = one.partition(" ")
+            totals[why] += int(number)
+    return dict(totals.most_common())
 
 
 def too_few(table: pa.Table, *, than: int) -> pa.Array:

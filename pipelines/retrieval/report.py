@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.retrieval.collection import Parts, judgements
 from pipelines.retrieval.measures import MAIN, MEASURES
-from pipelines.retrieval.trec import run_lines
+from pipelines.retrieval.negatives import refusals
+from pipelines.retrieval.trec import qrels_lines, run_lines
 from pipelines.retrieval.written import INTERVAL_95, written
 from pipelines.store.dataset import Dataset
 from pipelines.store.files import Folder
@@ -22,17 +24,22 @@ def tables(
     stages: Mapping[str, Dataset],
     place: Folder,
     *,
+    collection: Parts,
+    split: str,
     stage: str,
     query_column: str,
     arms: Mapping[str, str],
     notes: Mapping[str, str],
     queries: Mapping[str, str] | None = None,
+    negatives: str | None = None,
 ) -> dict[str, Any]:
-    """Write ``runs/<arm>.trec`` for each arm and ``measures.png``, and give the figures.
+    """Write ``runs/<arm>.trec`` for each arm, ``qrels/<split>.trec`` and ``measures.png``, and give the figures.
 
     Args:
         stages: the rows of each stage, by name.
         place: the run's directory.
+        collection: where the judgements are.
+        split: which of them rankings were measured by.
         stage: the one whose rows are queries with rankings and their figures.
         query_column: the column with the query's id.
         arms: what each arm is called, and the name its columns begin with; the first is what others are compared with.
@@ -40,11 +47,14 @@ def tables(
         notes: sentences to stand below the table, each where the stage of its name was run.
         queries: where a model has written some, the names of stages whose rows these are, by what they are called.
 
+        negatives: the stage whose rows have negatives, where there is one.
+
     Returns:
         ``arms``: by their names the means of ``MEASURES`` over all queries; ``within``: half a 95% interval of each
         arm's nDCG@10; ``compared``: for each other arm the mean ``difference`` in nDCG@10 to the first, and ``p`` of a
         paired t-test over queries (None with fewer than two, or where all are equal); ``queries``; ``written``: what
-        queries of a model are like (``retrieval.written``); ``notes``; ``files``: what was written, by folder.
+        queries of a model are like (``retrieval.written``); ``refused``: documents that were drawn for no negative, by
+        reason; ``notes``; ``files``: what was written, by folder.
     """
     arms = {called: arm for called, arm in arms.items() if f"{arm}_docs" in stages[stage].schema.names}
     names = [f"{arm}_{part}" for arm in arms.values() for part in ("docs", "scores", "measures")]
@@ -59,6 +69,7 @@ def tables(
                     figures[arm][name].append(value)
     for arm, some in lines.items():
         place.sub("runs").replace(f"{arm}.trec", "".join(some).encode())
+    place.sub("qrels").replace(f"{split}.trec", "".join(qrels_lines(judgements(collection, split))).encode())
     by_query = {called: np.array(figures[arm][MAIN]) for called, arm in arms.items()}
     place.replace("measures.png", _drawn(by_query))
     first = next(iter(by_query))
@@ -70,10 +81,11 @@ def tables(
         "arms": means,
         "within": {called: round(_within(values), 6) for called, values in by_query.items()},
         "written": {called: written(stages[name]) for called, name in (queries or {}).items() if name in stages},
+        "refused": refusals(stages[negatives]) if negatives is not None and negatives in stages else {},
         "compared": {called: _against(by_query[first], by_query[called]) for called in list(by_query)[1:]},
         "queries": len(by_query[first]),
         "notes": [text for name, text in notes.items() if name in stages],
-        "files": {"runs": sorted(f"{arm}.trec" for arm in lines)},
+        "files": {"runs": sorted(f"{arm}.trec" for arm in lines), "qrels": [f"{split}.trec"]},
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipelines.errors import UserError
 
@@ -27,6 +27,13 @@ def read_qrels(lines: Iterable[str], path: str) -> Iterator[tuple[str, str, int]
             raise UserError(
                 f"input: {path}, line {number}: judgements have four columns, query 0 document grade; it is {line!r}"
             ) from None
+
+
+def qrels_lines(qrels: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """The lines of judgements; ids that hold white space have it replaced, as in runs."""
+    for query, grades in qrels.items():
+        for document, grade in grades.items():
+            yield f"{_word(query)} 0 {_word(document)} {grade}\n"
 
 
 def run_lines(query: str, ranked: Ranked, tag: str) -> Iterator[str]:

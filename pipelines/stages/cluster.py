@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ from pipelines.errors import RunStopped, UserError
 NAMESPACE = "nightmill"
 #: Seconds within which a cluster's address answers.
 _ANSWERS_S = 10.0
+#: Seconds in which actors that were ended give their GPUs back.
+_GIVES_BACK_S = 10.0
 #: Seconds that Ray's workers get to end by themselves; one was seen to deadlock in Ray's exit handler.
 _WORKERS_END_S = 5.0
 
@@ -134,8 +137,8 @@ def apart(
 
     ``meanwhile`` is called every second; what it raises ends the process. With ``gpu`` it has one that is free.
     """
-    gpus = min(1, int(ray.available_resources().get("GPU", 0))) if gpu else 0
-    reference = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(function).remote(*arguments)
+    task = ray.remote(num_cpus=1, num_gpus=_free_gpu() if gpu else 0, max_retries=0)(function)
+    reference = task.remote(*arguments)
     with _its_errors(function):
         while not ray.wait([reference], timeout=1.0)[0]:
             try:
@@ -144,6 +147,18 @@ def apart(
                 ray.cancel(reference, force=True)
                 raise
         return ray.get(reference)
+
+
+def _free_gpu() -> int:
+    """1 where a GPU is free, or comes to be so soon: an engine that has just been ended gives its own back."""
+    if not ray.cluster_resources().get("GPU", 0):
+        return 0
+    until = time.monotonic() + _GIVES_BACK_S
+    while ray.available_resources().get("GPU", 0) < 1:
+        if time.monotonic() > until:
+            return 0
+        time.sleep(0.2)
+    return 1
 
 
 @dataclass(frozen=True)

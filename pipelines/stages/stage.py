@@ -85,6 +85,11 @@ class Stage:
         return node if "device" in node else None
 
     @property
+    def has_gpu_apart(self) -> bool:
+        """Whether the process that makes what it makes has a GPU; processes that train together have theirs."""
+        return self.own_model is not None and "workers" not in self.own_model
+
+    @property
     def index(self) -> str | None:
         """The standing index that a dedup stage checks against."""
         against: str | None = self.node.get("dedup", {}).get("against") if self.kind == "dedup" else None

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import RunStopped
-from pipelines.retrieval.cross_encoder import asked, cross_encoder, judge, score, train
+from pipelines.retrieval.cross_encoder import _pairs, asked, cross_encoder, judge, score, train
 from pipelines.retrieval.lexical import opened
 from pipelines.retrieval.training import arguments
 
@@ -70,6 +70,15 @@ def test_a_judge_gives_pairs_their_relevance(lexicon):
     found = judge(rows, lexicon=lexicon, **knobs)["relevance"].to_pylist()
     assert len(found) == 2 and all(0.0 <= one <= 1.0 for one in found)
     assert judge(rows.slice(0, 0), **knobs).num_rows == 0
+
+
+def test_each_query_is_read_once_with_its_document_and_once_with_one_that_is_none():
+    rows = next(ROWS.batches())
+    examples = _pairs(rows).to_pylist()
+    assert [(one["query"], one["label"]) for one in examples] == [
+        (query, label) for query, _, _ in ROWS.rows for label in (1.0, 0.0)
+    ]
+    assert [one["document"] for one in examples] == [one for _, own, others in ROWS.rows for one in (own, others[0])]
 
 
 def test_queries_without_a_negative_teach_nothing(lexicon, tmp_path):

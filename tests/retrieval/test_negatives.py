@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipelines.retrieval.collection import locate
 from pipelines.retrieval.dense import encode
 from pipelines.retrieval.lexical import Hits, build
-from pipelines.retrieval.negatives import draw, from_bm25, from_retriever, too_few
+from pipelines.retrieval.negatives import draw, from_bm25, from_retriever, refusals, too_few
 
 HITS = Hits(["a", "b", "c", "d", "e"], [9.0, 8.0, 6.0, 3.0, 1.0])
 
@@ -35,6 +35,15 @@ def test_refusals_are_counted_by_reason():
     assert refused == {"own_document": 1, "too_near": 2}
     # Where the ranking does not have the own document, nothing is known to be near it.
     assert draw(HITS, "z", 1, 10, 0.5, "lot")[1] == {}
+
+
+def test_they_are_added_up_over_all_rows():
+    class Rows:
+        def batches(self, columns=None):
+            for refused in ([["own_document 1", "too_near 2"], []], [["too_near 3"]]):
+                yield pa.table({"refused": pa.array(refused, pa.list_(pa.string()))})
+
+    assert refusals(Rows()) == {"too_near": 5, "own_document": 1}
 
 
 def test_another_lot_draws_others():

@@ -3,11 +3,13 @@
 import pyarrow as pa
 import pytest
 
+from pipelines.retrieval.collection import locate
 from pipelines.retrieval.measures import MEASURES
 from pipelines.retrieval.report import tables
-from pipelines.retrieval.trec import read_run
+from pipelines.retrieval.trec import read_qrels, read_run
 from pipelines.store.files import folder
 
+OF = {"collection": {}, "split": "test"}
 NOTES = {"measured": "a stage that was run", "judge": "one that was not"}
 
 
@@ -34,12 +36,18 @@ def part(first, ndcg):
     return pa.table(columns)
 
 
+@pytest.fixture(autouse=True)
+def judged(place, monkeypatch):
+    """The collection that rankings were measured by."""
+    monkeypatch.setitem(OF, "collection", locate(str(place)))
+
+
 @pytest.fixture
 def told(tmp_path):
     rows = Rows(part(0, {"bm25": [0.1, 0.2], "new": [0.3, 0.5]}), part(2, {"bm25": [0.3], "new": [0.4]}))
     arms = {"BM25": "bm25", "+ reranker": "new"}
     return tables(
-        {"measured": rows}, folder(str(tmp_path)), stage="measured", query_column="id", arms=arms, notes=NOTES
+        {"measured": rows}, folder(str(tmp_path)), **OF, stage="measured", query_column="id", arms=arms, notes=NOTES
     )
 
 
@@ -54,7 +62,7 @@ def test_means_and_the_difference_to_the_first(told):
 
 
 def test_each_arm_is_a_run_in_a_file_and_a_bar_in_a_picture(told, tmp_path):
-    assert told["files"] == {"runs": ["bm25.trec", "new.trec"]}
+    assert told["files"] == {"runs": ["bm25.trec", "new.trec"], "qrels": ["test.trec"]}
     run = read_run((tmp_path / "runs" / "new.trec").read_text().splitlines(), "new.trec")
     assert run == {f"q{n}": [("b", 2.0), ("a", 1.0)] for n in range(3)}
     assert (tmp_path / "measures.png").read_bytes().startswith(b"\x89PNG")
@@ -65,6 +73,7 @@ def test_an_arm_whose_stages_are_switched_off_is_left_out(tmp_path):
     found = tables(
         rows,
         folder(str(tmp_path)),
+        **OF,
         stage="measured",
         query_column="id",
         arms={"BM25": "bm25", "mixed": "mixed"},
@@ -73,9 +82,14 @@ def test_an_arm_whose_stages_are_switched_off_is_left_out(tmp_path):
     assert list(found["arms"]) == ["BM25"] and found["compared"] == {}
 
 
+def test_the_judgements_lie_beside_the_runs(told, tmp_path):
+    lines = (tmp_path / "qrels" / "test.trec").read_text().splitlines()
+    assert list(read_qrels(lines, "test.trec")) == [("q1", "d1", 2), ("q1", "d5", 1), ("q2", "d2", 1)]
+
+
 @pytest.mark.parametrize("ndcg", [{"bm25": [0.5], "new": [0.7]}, {"bm25": [0.5, 0.6], "new": [0.5, 0.6]}])
 def test_one_query_or_no_difference_has_no_p(ndcg, tmp_path):
     arms = {"BM25": "bm25", "new": "new"}
     rows = {"measured": Rows(part(0, ndcg))}
-    found = tables(rows, folder(str(tmp_path)), stage="measured", query_column="id", arms=arms, notes=NOTES)
+    found = tables(rows, folder(str(tmp_path)), **OF, stage="measured", query_column="id", arms=arms, notes=NOTES)
     assert found["compared"]["new"]["p"] is None

@@ -51,6 +51,12 @@ def test_a_process_apart_has_a_gpu_that_is_free(two_gpus) -> None:
     assert [cluster.apart(gpus_of_this_process, gpu=gpu) for gpu in (True, False)] == [1, 0]
 
 
+def test_a_training_has_none_but_for_its_processes() -> None:
+    node = {"_target_": "x", "device": None}
+    made = [Stage(1, "m", "make", {"make": node | more}, {}, "0" * 32) for more in ({}, {"workers": 1})]
+    assert [stage.has_gpu_apart for stage in made] == [True, False]
+
+
 def gpus_of_this_process() -> int:
     return len(ray.get_gpu_ids())
 
