@@ -64,6 +64,8 @@ def encode(
         if vectors is None:
             shape = (len(index), found.shape[1])
             vectors = _file(place, mode="w+", dtype=np.float32, shape=shape)
+        # A document without a word is near to nothing, and no model is asked what that is.
+        found = np.where([[bool(text)] for text in texts], found, np.float32(0))
         vectors[start : start + len(found)] = found
         vectors.flush()
         (place / _DONE).write_text(str(start + len(found)))

@@ -10,9 +10,10 @@ from functools import cache
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.errors import UserError
-from pipelines.retrieval.collection import Parts, digest_of, judged_pairs, judgements, tables_of
+from pipelines.retrieval.collection import Parts, digest_of, documents, judged_pairs, judgements, tables_of
 from pipelines.retrieval.lexical import Hits
 from pipelines.retrieval.search import with_hits
 from pipelines.retrieval.trec import Ranked, read_run
@@ -93,6 +94,18 @@ def pairs(*, collection: Parts, split: str, files: Sequence[Mapping[str, str]]) 
     if not found:
         raise UserError(f"recipe.pairs: {', '.join(one['path'] for one in files)} hold no pair of query and doc_id")
     return found
+
+
+def not_in_corpus(table: pa.Table, *, collection: Parts) -> pa.ChunkedArray:
+    """A rule: pairs whose document the corpus does not have; judgements may name what was taken out of it."""
+    return pc.invert(pc.is_in(table["doc_id"], value_set=_ids(canonical(collection))))
+
+
+@cache
+def _ids(collection: str) -> pa.Array:
+    """The ids of a corpus, read once in a process."""
+    tables = [table.select(["doc_id"]) for table in documents(json.loads(collection))]
+    return pa.concat_tables(tables)["doc_id"].combine_chunks()
 
 
 def rankings(

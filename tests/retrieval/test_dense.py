@@ -52,6 +52,13 @@ def test_queries_find_documents_by_their_vectors(lexicon, tmp_path):
     assert dense.dense(rows.slice(0, 0), **{**how, "lexicon": "", "vectors": ""}).column_names == found.column_names
 
 
+def test_a_document_without_a_word_is_near_to_nothing(lexicon, tmp_path, monkeypatch):
+    """Whatever a model makes of no text at all."""
+    monkeypatch.setattr(dense, "load", lambda *how, **more: lambda texts: np.ones((len(texts), 3), np.float32))
+    encode(str(tmp_path), None, lexicon=lexicon, **KNOBS)
+    assert dense.vectors_in(str(tmp_path)).any(axis=1).tolist() == [True, True, True, False, True]
+
+
 def test_encoding_goes_on_after_a_kill_from_where_it_was(lexicon, tmp_path, monkeypatch):
     whole, begun = tmp_path / "whole", tmp_path / "begun"
     for place in (whole, begun):

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.errors import UserError
 from pipelines.retrieval.collection import locate
-from pipelines.retrieval.given import locate_pairs, locate_runs, pairs, rankings
+from pipelines.retrieval.given import locate_pairs, locate_runs, not_in_corpus, pairs, rankings
 
 RUN = "q1 Q0 d5 1 3.5 mine\nq1 Q0 d1 2 1.5 mine\nq3 Q0 d2 1 1 mine\n"
 
@@ -38,6 +38,14 @@ def test_pairs_of_a_file_are_read_as_inputs_are(tmp_path):
 def test_without_files_pairs_are_what_people_judged(place):
     found = pairs(collection=locate(str(place)), split="test", files=locate_pairs("human"))
     assert [one["doc_id"] for one in found] == ["d1", "d5", "d2"]
+
+
+def test_a_pair_whose_document_is_gone_is_told_from_others(place):
+    """Judgements of the training split name one that the corpus does not have."""
+    collection = locate(str(place))
+    rows = pa.Table.from_pylist(pairs(collection=collection, split="train", files=[]))
+    assert rows["doc_id"].to_pylist() == ["gone"]
+    assert not_in_corpus(rows, collection=collection).to_pylist() == [True]
 
 
 def test_pairs_that_are_none_are_named(tmp_path):
