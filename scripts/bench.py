@@ -2,8 +2,9 @@
 
 ``startup``: seconds until ``nightmill --help`` has printed. ``generation``: tokens a second of a run with the real
 engine against a bare ``vllm.LLM.generate`` over the same prompts, seeds, model and settings; loading the model is left
-out on both sides. ``rows``: rows a second of the whole pipeline with the simulated engine at two sizes, and the
-driver's memory. Every figure is printed with its command; nothing is asserted.
+out on both sides. ``queries``: the same of InPars' queries for SciFact's documents. ``rows``: rows a second of the
+whole pipeline with the simulated engine at two sizes, and the driver's memory. Every figure is printed with its
+command; nothing is asserted.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ import pyarrow.parquet as pq
 
 #: Real data, outside the repository.
 DATA = Path(os.environ.get("NIGHTMILL_TEST_DATA", "../shared/data"))
+#: Where flows end an answer, by recipe.
+STOPS = {"inpars": ["\n"]}
 NIGHTMILL = [sys.executable, "-m", "pipelines.cli"]
 WORDS = (
     "amber bridge canal debate engine forest garden harbour island journal kettle ladder market needle orchard".split()
@@ -40,9 +43,12 @@ WORDS = (
 def main() -> None:
     """Run the chosen benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("startup", "generation", "rows"))
+    parser.add_argument("what", choices=("startup", "generation", "queries", "rows"))
     parser.add_argument(
-        "--rows", type=int, default=None, help="generation: seeds (256); rows: the larger size (1000000)"
+        "--rows",
+        type=int,
+        default=None,
+        help="generation: seeds (256); queries: documents (200); rows: the larger size (1000000)",
     )
     parser.add_argument("--bare", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -55,6 +61,8 @@ def main() -> None:
         startup()
     elif asked.what == "generation":
         generation(asked.rows or 256)
+    elif asked.what == "queries":
+        queries(asked.rows or 200)
     else:
         rows(asked.rows or 1_000_000)
 
@@ -82,16 +90,31 @@ def generation(seeds: int) -> None:
         source, output = Path(scratch) / "seeds.parquet", Path(scratch) / "run"
         texts = pq.read_table("scripts/sample_seeds.parquet")["text"].to_pylist()
         pq.write_table(pa.table({"text": [f"{texts[i % len(texts)]} ({i})" for i in range(seeds)]}), source)
-        overrides = ["recipe=text_to_persona", f"input={source}", f"output={output}", "dedup.embedding.enabled=false"]
-        ours = started(["run", *overrides])
-        subprocess.run([sys.executable, __file__, "generation", "--bare", str(output)], stdout=sys.stderr, check=True)
-        theirs = json.loads(output.with_name("bare.json").read_text())
-    print(f"nightmill run {' '.join(overrides[:1])}: {ours['tokens_per_second']:.1f} tokens/s, {seeds} rows")
+        overrides = ["recipe=text_to_persona", f"input={source}", "dedup.embedding.enabled=false"]
+        beside_bare(overrides, output, f"{seeds} rows")
+
+
+def queries(documents: int) -> None:
+    """Queries and tokens a second through Nightmill and through a bare loop."""
+    with tempfile.TemporaryDirectory() as scratch:
+        overrides = ["recipe=inpars", "recipe.until=queries", f"input={DATA / 'ir' / 'scifact'}", f"limit={documents}"]
+        beside_bare(overrides, Path(scratch) / "run", f"{documents} documents")
+
+
+def beside_bare(overrides: list[str], output: Path, size: str) -> None:
+    """A run, then its prompts through a bare loop."""
+    ours = started(["run", *overrides, f"output={output}"])
+    subprocess.run([sys.executable, __file__, "generation", "--bare", str(output)], stdout=sys.stderr, check=True)
+    theirs = json.loads(output.with_name("bare.json").read_text())
+    print(f"nightmill run {' '.join(overrides[:1])}: {ours['tokens_per_second']:.1f} tokens/s, {size}")
     print(
         f"vllm.LLM.generate: {theirs['tokens_per_second']:.1f} tokens/s, {theirs['tokens']} tokens, "
         "same prompts and seeds"
     )
     print(f"ratio {ours['tokens_per_second'] / theirs['tokens_per_second']:.3f}")
+    each = theirs["tokens"] / theirs["calls"]
+    both = (ours["tokens_per_second"] / each, theirs["tokens_per_second"] / each)
+    print(f"answers a second, {each:.1f} tokens each: {both[0]:.2f} and {both[1]:.2f}")
 
 
 def bare(output: Path) -> dict[str, float]:
@@ -109,7 +132,7 @@ def bare(output: Path) -> dict[str, float]:
 
     config, arguments = engine_of(output)
     chat = ChatTokenizer(AutoTokenizer.from_pretrained(arguments["model"]), chat=True)
-    files = sorted(str(path) for path in output.glob("stages/1-*/calls/*.parquet"))
+    files = sorted(str(path) for path in output.glob("stages/*/calls/*.parquet"))
     calls = pads.dataset(files, format="parquet").to_table().to_pylist()
     sampling = Sampling(**{**config["sampling"], "stop": ()})
     prompts, parameters = [], []
@@ -122,6 +145,8 @@ def bare(output: Path) -> dict[str, float]:
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
                 max_tokens=sampling.max_tokens,
+                stop=STOPS.get(config["recipe"]["name"], []),
+                logprobs=0 if sampling.logprobs else None,
                 seed=call["seed"],
             )
         )
@@ -130,7 +155,7 @@ def bare(output: Path) -> dict[str, float]:
     outputs = llm.generate(prompts, parameters, use_tqdm=False)
     seconds = time.perf_counter() - begun
     tokens = sum(len(sample.token_ids) for o in outputs for sample in o.outputs)
-    return {"tokens": tokens, "tokens_per_second": tokens / seconds, "cached": cached(outputs)}
+    return {"calls": len(calls), "tokens": tokens, "tokens_per_second": tokens / seconds, "cached": cached(outputs)}
 
 
 def engine_of(output: Path) -> tuple[dict[str, Any], dict[str, Any]]:
