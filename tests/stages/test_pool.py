@@ -17,7 +17,7 @@ def two_gpus():
 
 
 def embedding(config) -> Stage:
-    return Stage(1, "embedding", "dedup", config["recipe"]["stages"]["embedding"], {}, "0" * 32)
+    return Stage(1, "embedding", "vectors", config["recipe"]["stages"]["embedding"], {}, "0" * 32)
 
 
 def test_encoders_have_a_gpu_each_and_give_it_back(two_gpus, tmp_path) -> None:
