@@ -17,6 +17,7 @@ from typing import Any
 from pipelines.dedup.index import home
 from pipelines.errors import RunStopped, UserError
 from pipelines.recipe import Round, changed_stages, recorded, stages_of
+from pipelines.settings.target import AIMS
 from pipelines.stages.stage import Stage, chains
 from pipelines.store.dataset import committed
 from pipelines.store.files import Folder
@@ -26,9 +27,6 @@ from pipelines.store.lease import Lease, acquire, holder
 from pipelines.store.manifest import Manifest
 from pipelines.store.record import read_record, write_record
 from pipelines.store.survey import stage_records
-
-#: Settings under ``target`` any of which makes a run go in rounds.
-AIMS = ("rows", "deadline", "gpu_hours")
 
 
 @contextmanager
@@ -41,15 +39,8 @@ def storage_trouble(output: str) -> Iterator[None]:
 
 
 def refuse_place(place: Folder, config: Mapping[str, Any]) -> None:
-    """Refuse a folder that holds something and is no run's, or that the input reads, before anything is written.
-
-    And ``rows``, which is the key of other verbs.
-    """
+    """Refuse a folder that holds something and is no run's, or that the input reads, before anything is written."""
     output = config["output"]
-    if config["rows"] is not None:
-        raise UserError(
-            f"rows={config['rows']}: only plan and preview take it; a run over the first rows is limit={config['rows']}"
-        )
     if around := holds(config["input"], output):
         raise UserError(
             f"output={output}: lies inside input={around}, so that a run would read its own files; choose a place "

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -69,6 +68,10 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
         UserError: a mistake in the settings, the input or the directory (exit code 2).
         RunStopped: the run ended before its end; what is committed stays (exit code 1).
     """
+    if config["rows"] is not None:
+        raise UserError(
+            f"rows={config['rows']}: only plan and preview take it; a run over the first rows is limit={config['rows']}"
+        )
     place = folder(config["output"])
     started = time.monotonic()
     refuse_place(place, config)
@@ -97,9 +100,8 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
                 # Before the record that says the run is finished.
                 night.remember()
                 publish(place, config, night.made, hands.apart, towards.told if towards else None)
-    seconds = time.monotonic() - started
-    told = summary(place, config, night.made, seconds=seconds, tokens_per_second=night.tokens_per_second)
-    return told | ({"target": towards.told} if towards else {})
+    took = {"seconds": time.monotonic() - started, "tokens_per_second": night.tokens_per_second}
+    return summary(place, config, night.made, **took) | ({"target": towards.told} if towards else {})
 
 
 class Night:
@@ -143,19 +145,17 @@ class Night:
 
     def rounds(self, towards: Towards) -> Iterator[Stage]:
         """The stages of a run towards a target, as its rounds are decided."""
-        devices = self._hands.pool().devices
-        yield from towards.stages(self.made, self._place, self._lease, devices, self._progress.say)
+        yield from towards.stages(self.made, self._place, self._lease, self._hands.pool().devices, self._progress.say)
 
     def stage(self, stage: Stage) -> None:
         """Any other stage: plan, decide if it must, hand out the shards that are not committed."""
         self._lease.check()
-        io = self._config["io"]
         made = list(self.made.values())
         source = Dataset.of(made[stage.source][1], counts_of(made[stage.source][2]))
         before = [made[number] for number in stage.so_far]
         so_far = [state_of([(one.name, place, entries)]) for one, place, entries in before]
         # A sample is work like a row.
-        shard_rows = stage.shard_rows(io["shard_rows"], self._bulk_rows)
+        shard_rows = stage.shard_rows(self._config["io"]["shard_rows"], self._bulk_rows)
         target, plan = settle_plan(self._place.sub("stages"), stage, source, shard_rows, so_far)
         entries = entries_of(self._place, target)
         retrying, retried = self._config["retry"] == "failed", 0
@@ -202,7 +202,7 @@ class Night:
         self, pool: Waves, job: Job, left: Any, entries: dict[int, Entry], limit: FailureLimit, *, cached: Folder | None
     ) -> None:
         """Have shards done in waves; those of a stage with a model of its own by actors with a GPU each."""
-        with pool.readers(job.stage) if job.stage.own_model else nullcontext(pool) as those:
+        with pool.readers(job.stage) as those:
             for wave in waves(left, self._config["io"]["wave_shards"]):
                 self._wave(those, replace(job, threads=those.threads), wave, entries, limit)
                 if cached is not None:

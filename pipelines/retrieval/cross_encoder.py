@@ -100,8 +100,6 @@ def train(
 _ROWS = pa.schema([("query", pa.string()), ("doc_id", pa.string()), ("negatives", pa.list_(pa.string()))])
 #: Learning rates where none is set: of encoders ours, of T5 as published (papers.md 4.3).
 _ENCODER_RATE, _T5_RATE = 5e-5, 1e-3
-
-
 #: The loss over a list wants the softmax of its labels; of this one and zeros that is 1 for the pair's own document.
 _SURE = 50.0
 

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import UserError
-from pipelines.retrieval.collection import Parts, digest_of, documents, judged_pairs, judgements, tables_of
+from pipelines.retrieval.collection import Parts, digest_of, documents, judged_pairs, tables_of
 from pipelines.retrieval.lexical import Hits
+from pipelines.retrieval.measures import judged_in
 from pipelines.retrieval.search import with_hits
 from pipelines.retrieval.trec import Ranked, read_run
 from pipelines.rows import canonical
@@ -124,17 +125,18 @@ def rankings(
         UserError: a file is no run, or none of its queries is judged.
     """
     for name, one in runs.items():
-        found = _run(one["path"], one["digest"], canonical(collection), split)
+        found = _run(one["path"], one["digest"])
+        if not found.keys() & judged_in(collection, split).keys():
+            raise UserError(
+                f"recipe.runs: no query of {one['path']} is judged in recipe.split={split}; their ids differ, perhaps"
+            )
         ranked = [found.get(id_, ()) for id_ in table[query_column].to_pylist()]
         table = with_hits(table, name, [Hits([d for d, _ in some], [s for _, s in some]) for some in ranked])
     return table
 
 
 @cache
-def _run(path: str, digest: str, collection: str, split: str) -> Mapping[str, Ranked]:
+def _run(path: str, digest: str) -> Mapping[str, Ranked]:
     """A run, read once in a process; ``digest`` keeps apart what a file was and is."""
     with open_text(files_of(path)[0]) as lines:
-        found = read_run(lines, path)
-    if not found.keys() & judgements(json.loads(collection), split).keys():
-        raise UserError(f"recipe.runs: no query of {path} is judged in recipe.split={split}; their ids differ, perhaps")
-    return found
+        return read_run(lines, path)

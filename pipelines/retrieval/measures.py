@@ -71,7 +71,7 @@ def measured(
         examples_split: where these came from.
         seed: that they were drawn with.
     """
-    every = _judged(collection, split)
+    every = judged_in(collection, split)
     ids = table[query_column].to_pylist()
     judged = {one: every[one] for one in ids}
     shown = bool(ids and examples and examples_split == split)
@@ -89,11 +89,11 @@ def measured(
 
 def not_judged(table: pa.Table, *, collection: Parts, split: str) -> pa.ChunkedArray:
     """A rule: queries (by id) of which no judgement is of the split."""
-    known = pa.array(sorted(_judged(collection, split)), pa.string())
+    known = pa.array(sorted(judged_in(collection, split)), pa.string())
     return pc.invert(pc.is_in(table["id"], value_set=known))
 
 
-def _judged(collection: Parts, split: str) -> Qrels:
+def judged_in(collection: Parts, split: str) -> Qrels:
     """The judgements of a split, read once in a process."""
     return _read(canonical(collection), split)
 

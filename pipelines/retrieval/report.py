@@ -13,7 +13,7 @@ from pipelines.retrieval.collection import Parts, judgements
 from pipelines.retrieval.measures import MAIN, MEASURES
 from pipelines.retrieval.negatives import refusals
 from pipelines.retrieval.trec import qrels_lines, run_lines
-from pipelines.retrieval.written import INTERVAL_95, written
+from pipelines.retrieval.written import within, written
 from pipelines.store.dataset import Dataset
 from pipelines.store.files import Folder
 
@@ -79,7 +79,7 @@ def tables(
     }
     return {
         "arms": means,
-        "within": {called: round(_within(values), 6) for called, values in by_query.items()},
+        "within": {called: round(within(values), 6) for called, values in by_query.items()},
         "written": {called: written(stages[name]) for called, name in (queries or {}).items() if name in stages},
         "refused": refusals(stages[negatives]) if negatives is not None and negatives in stages else {},
         "compared": {called: _against(by_query[first], by_query[called]) for called in list(by_query)[1:]},
@@ -100,11 +100,6 @@ def _against(first: Floats, other: Floats) -> dict[str, Any]:
     }
 
 
-def _within(values: Floats) -> float:
-    """Half a 95% interval of a mean."""
-    return INTERVAL_95 * float(values.std()) / len(values) ** 0.5 if len(values) else 0.0
-
-
 def _drawn(by_query: Mapping[str, Floats]) -> bytes:
     """Bars of the mean nDCG@10 of each arm with a 95% interval, as a PNG."""
     from matplotlib.figure import Figure
@@ -112,7 +107,7 @@ def _drawn(by_query: Mapping[str, Floats]) -> bytes:
     figure = Figure(figsize=(1.5 + 1.5 * len(by_query), 4), layout="constrained")
     axes = figure.subplots()
     means = [float(values.mean()) if len(values) else 0.0 for values in by_query.values()]
-    errors = [_within(values) for values in by_query.values()]
+    errors = [within(values) for values in by_query.values()]
     bars = axes.bar(list(by_query), means, yerr=errors, capsize=4, width=0.6, color="#4c72b0")
     axes.bar_label(bars, labels=[f"{mean:.3f}" for mean in means], label_type="center", color="white")
     axes.set_ylabel(f"{MAIN}, mean over {len(next(iter(by_query.values())))} queries (bars: 95%)")

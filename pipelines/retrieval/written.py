@@ -9,25 +9,23 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pipelines.dedup.found import Source
 from pipelines.filters.queries import words_of
+from pipelines.filters.text import strings
 
 #: Half of a 95% interval of a mean, in standard errors.
-INTERVAL_95 = 1.96
+_95 = 1.96
 #: First words by which English questions are told apart; anything else begins otherwise.
 _BEGINNINGS = ("what", "how", "why", "when", "where", "who", "which", "is", "are", "do", "does", "can")
 
 
-def written(rows: Source, *, query: str = "query", document: str = "document") -> dict[str, Any]:
+def written(rows: Source) -> dict[str, Any]:
     """Figures of some queries.
 
     Args:
-        rows: the queries, with the documents they were asked of.
-        query: the column of queries.
-        document: the column of documents.
+        rows: each a ``query`` with the ``document`` that it was asked of.
 
     Returns:
         ``queries``; ``words`` and ``copied`` (the share of a query's words that are in its document), each with its
@@ -37,10 +35,9 @@ def written(rows: Source, *, query: str = "query", document: str = "document") -
     lengths: list[int] = []
     shares: list[float] = []
     begin: Counter[str] = Counter()
-    for table in rows.batches([query, document]):
-        asked, told = (
-            words_of(pc.fill_null(table[name].cast(pa.string()), "")).to_pylist() for name in (query, document)
-        )
+    columns = ["query", "document"]
+    for table in rows.batches(columns):
+        asked, told = (words_of(strings(table, name)).to_pylist() for name in columns)
         for one, text in zip(asked, told, strict=True):
             words, there = one.split(), set(text.split())
             lengths.append(len(words))
@@ -58,9 +55,9 @@ def written(rows: Source, *, query: str = "query", document: str = "document") -
 
 def _mean(values: list[int] | list[float]) -> dict[str, float]:
     some = np.array(values, np.float64)
-    if not len(some):
-        return {"mean": 0.0, "within": 0.0}
-    return {
-        "mean": round(float(some.mean()), 4),
-        "within": round(INTERVAL_95 * float(some.std()) / len(some) ** 0.5, 4),
-    }
+    return {"mean": round(float(some.mean()), 4) if len(some) else 0.0, "within": round(within(some), 4)}
+
+
+def within(values: NDArray[np.float64]) -> float:
+    """Half a 95% interval of a mean; 0 of nothing."""
+    return _95 * float(values.std()) / len(values) ** 0.5 if len(values) else 0.0

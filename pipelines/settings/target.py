@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from pipelines.settings.keys import ABOVE_ZERO, at_least, key
 
+#: Keys any of which makes a run go in rounds.
+AIMS = ("rows", "deadline", "gpu_hours")
+
 
 @dataclass
 class Target:

@@ -31,7 +31,7 @@ class Waves(Protocol):
         """Have every shard done; deliveries come as shards commit, in no order."""
 
     def readers(self, stage: Stage) -> AbstractContextManager[Waves]:
-        """Those who work for a stage that runs a model of its own."""
+        """Those who work for a stage: others where it runs a model of its own."""
 
     def drain(self) -> None:
         """Have no more shards begun."""

@@ -59,15 +59,18 @@ class Pool:
 
     @contextmanager
     def readers(self, stage: Stage) -> Iterator[Pool]:
-        """The actors of a stage that runs a model of its own: some with a GPU each where GPUs are free, else these.
+        """These actors; of a stage that runs a model of its own some with a GPU each, where GPUs are free.
 
         At the end they are let go, and so are the GPUs, and what a dedup's encoding has loaded here.
         """
+        if stage.own_model is None:
+            yield self
+            return
         each = self.placement.gpus_per_actor + sum(int(one.get("GPU", 0)) for one in self.placement.bundles)
         # An actor of this run that is not placed yet holds nothing so far.
         unplaced = ray.cluster_resources().get("GPU", 0) - each * self.placement.actors
         free = min(unplaced, ray.available_resources().get("GPU", 0))
-        placement = place_readers(stage.own_model or {"device": "cpu"}, int(free))
+        placement = place_readers(stage.own_model, int(free))
         if placement is not None:
             pool = Pool(self._config, engine=False, placement=placement)
             try:

@@ -80,8 +80,9 @@ class Stage:
     @property
     def own_model(self) -> Mapping[str, Any] | None:
         """The settings of a stage that runs a model of its own beside the engine: they say on which ``device``."""
-        kinds = {"vectors": "dedup", "map": "map", "make": "make"}
-        node: Mapping[str, Any] = self.node[kinds[self.kind]] if self.kind in kinds else {}
+        if self.kind == "vectors":
+            return self.node["dedup"]  # type: ignore[no-any-return]
+        node = self.node[self.kind] if self.kind in ("map", "make") else {}
         return node if "device" in node else None
 
     @property
