@@ -17,7 +17,7 @@ from typing import Any
 from pipelines.dedup.index import home
 from pipelines.errors import RunStopped, UserError
 from pipelines.recipe import Round, changed_stages, recorded, stages_of
-from pipelines.settings.target import AIMS
+from pipelines.settings.target import aims
 from pipelines.stages.stage import Stage, chains
 from pipelines.store.dataset import committed
 from pipelines.store.files import Folder
@@ -62,11 +62,6 @@ def settle_input(place: Folder, config: Mapping[str, Any]) -> Manifest:
         old = freeze(config["input"], **settings_of(config))
         write_record(place, "manifest.json", old.to_json())
     return old
-
-
-def aims(config: Mapping[str, Any]) -> bool:
-    """Whether a run goes in rounds towards a target."""
-    return any(config["target"][key] is not None for key in AIMS)
 
 
 def rounds_in(place: Folder, config: Mapping[str, Any], manifest_fingerprint: str) -> list[Round] | None:

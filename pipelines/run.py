@@ -18,7 +18,6 @@ from rich.console import Console
 
 from pipelines.dedup.found import Segment
 from pipelines.directory import (
-    aims,
     deadline_in,
     indexes_held,
     refuse_place,
@@ -33,6 +32,7 @@ from pipelines.interrupt import Interrupt, interruptible
 from pipelines.progress import Progress
 from pipelines.publish import publish
 from pipelines.recipe import stages_of
+from pipelines.settings.target import aims
 from pipelines.stages.before import Kept, remember_stage, settle_segments, vectors_in
 from pipelines.stages.execute import (
     decide_stage,

@@ -17,7 +17,7 @@ from pipelines.errors import UserError
 from pipelines.face.overrides import did_you_mean, nearest, shown
 from pipelines.face.targets import target_mistakes
 from pipelines.face.templates import syntax_mistakes, template_mistakes
-from pipelines.settings.target import AIMS
+from pipelines.settings.target import aims
 
 #: Keys of a stage, by the one that makes it what it is.
 STAGES = {
@@ -137,7 +137,7 @@ def _until_mistakes(config: Mapping[str, Any], recipe: Mapping[str, Any]) -> Ite
         yield f"recipe.until={until}: no such stage; " + did_you_mean(
             nearest(until, known), f"it can be one of {', '.join(known)}"
         )
-    if any(config["target"][key] is not None for key in AIMS):
+    if aims(config):
         yield f"recipe.until={until}: a run towards a target goes through all stages; leave one of them out"
 
 

@@ -124,9 +124,10 @@ def rankings(
     Raises:
         UserError: a file is no run, or none of its queries is judged.
     """
+    judged = judged_in(collection, split)
     for name, one in runs.items():
         found = _run(one["path"], one["digest"])
-        if not found.keys() & judged_in(collection, split).keys():
+        if found.keys().isdisjoint(judged):
             raise UserError(
                 f"recipe.runs: no query of {one['path']} is judged in recipe.split={split}; their ids differ, perhaps"
             )

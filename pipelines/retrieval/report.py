@@ -46,7 +46,6 @@ def tables(
             Those without columns, whose stages are switched off, are left out.
         notes: sentences to stand below the table, each where the stage of its name was run.
         queries: where a model has written some, the names of stages whose rows these are, by what they are called.
-
         negatives: the stage whose rows have negatives, where there is one.
 
     Returns:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pipelines.settings.keys import ABOVE_ZERO, at_least, key
 
 #: Keys any of which makes a run go in rounds.
 AIMS = ("rows", "deadline", "gpu_hours")
+
+
+def aims(config: Mapping[str, Any]) -> bool:
+    """Whether a run goes in rounds towards a target."""
+    return any(config["target"][key] is not None for key in AIMS)
 
 
 @dataclass

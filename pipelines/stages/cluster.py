@@ -157,7 +157,7 @@ def _free_gpu() -> int:
     while ray.available_resources().get("GPU", 0) < 1:
         if time.monotonic() > until:
             return 0
-        time.sleep(0.2)  # how often Ray is asked; it tells nobody
+        time.sleep(0.2)  # how often Ray is asked: it says nothing when a GPU comes free
     return 1
 
 

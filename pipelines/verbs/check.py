@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.directory import aims, refuse_others
+from pipelines.directory import refuse_others
 from pipelines.engine.resources import GIB
 from pipelines.engine.weights import cache_dir
 from pipelines.errors import UserError
 from pipelines.recipe import stages_of
-from pipelines.settings.target import AIMS
+from pipelines.settings.target import AIMS, aims
 from pipelines.stages.columns import refuse_absent
 from pipelines.store.files import REMOTE, Folder, folder
 from pipelines.store.manifest import Manifest

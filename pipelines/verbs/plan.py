@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.bound import bind
-from pipelines.directory import aims
 from pipelines.recipe import stages_of
 from pipelines.rows import canonical
+from pipelines.settings.target import aims
 from pipelines.stages.columns import refuse_absent
 from pipelines.stages.stage import Stage
 from pipelines.store.files import folder
