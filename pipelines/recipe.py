@@ -141,7 +141,15 @@ def _what_the_data_is(kind: str, node: Mapping[str, Any]) -> dict[str, Any]:
     }
     if kind in (*DECIDING, "map"):
         settings[kind] = {k: v for k, v in node[kind].items() if k not in _RUNTIME_KEYS}
-    return settings
+    return {key: _content(value) for key, value in settings.items()}
+
+
+def _content(value: Any) -> Any:
+    """A setting without the paths of files whose content it knows by a digest: a folder may be moved."""
+    if isinstance(value, Mapping):
+        known = "path" in value and "digest" in value
+        return {key: _content(one) for key, one in value.items() if not (known and key == "path")}
+    return [_content(one) for one in value] if isinstance(value, list) else value
 
 
 def _model_identity(config: Mapping[str, Any]) -> dict[str, str]:

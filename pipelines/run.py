@@ -154,9 +154,10 @@ class Night:
         source = Dataset.of(made[stage.source][1], counts_of(made[stage.source][2]))
         before = [made[number] for number in stage.so_far]
         so_far = [state_of([(one.name, place, entries)]) for one, place, entries in before]
+        uses = {argument: base(made[number][1]) for argument, number in stage.uses}
         # A sample is work like a row.
         shard_rows = stage.shard_rows(self._config["io"]["shard_rows"], self._bulk_rows)
-        target, plan = settle_plan(self._place.sub("stages"), stage, source, shard_rows, so_far)
+        target, plan = settle_plan(self._place.sub("stages"), stage, source, shard_rows, so_far, uses)
         entries = entries_of(self._place, target)
         retrying, retried = self._config["retry"] == "failed", 0
         if retrying:
@@ -169,14 +170,13 @@ class Night:
         most = self._config["max_failed"]
         limit = FailureLimit(most) if retrying else failures_of(most, stage, entries, self.made)
         limit.check()
+        if stage.kind == "make" and decided_already(target) is None:
+            self._make(stage, target, source, uses)
         left = pending(plan, entries)
         if left:
             # Without shards that are gone: one that is made again would be told by its old entry after a kill.
             write_cache(self._place, target, entries)
-            uses = {argument: base(made[number][1]) for argument, number in stage.uses}
-            if stage.kind == "make":
-                self._make(stage, target, source, uses)
-            elif stage.decides:
+            if stage.decides and stage.kind != "make":
                 self._decide(stage, target, source, so_far)
             self._progress.begin(stage.name, sum(s.rows for s in plan.shards), list(entries.values()))
             loading = self._progress.loading(self._config["engine"], self._stop_if_asked)

@@ -112,6 +112,11 @@ def refuse_target(config: Mapping[str, Any], *, begun: bool) -> None:
     every = chains(config["recipe"])
     if not any("flow" in node for chain in every for node in chain.values()):
         raise UserError(f"target: recipe {config['recipe']['name']} asks no model, so no round makes more rows")
+    if any("make" in node for chain in every for node in chain.values()):
+        raise UserError(
+            f"target: recipe {config['recipe']['name']} trains on what all of its rows have become, so it cannot go in "
+            "rounds over some of them; leave target out"
+        )
     if whole := [name for chain in every for name in _decide_before_asking(chain)]:
         raise UserError(
             f"target: stage {whole[0]} of recipe {config['recipe']['name']} looks at all rows at once, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -16,12 +17,31 @@ settings.load_profile("nightmill")
 _NUMBERS = itertools.count()
 
 
+def pytest_configure() -> None:
+    """Tests that run beside others have CPUs of their own, as many as there are for each.
+
+    Threads of two models on the same CPUs wait for each other by turning in circles: both are slower than one after
+    the other.
+    """
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        cpus = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cpus[int(worker.removeprefix("gw")) :: workers] or cpus)
+
+
 @pytest.fixture(scope="module")
 def ray_here() -> Iterator[None]:
     """One Ray for the module: starting one costs seconds, and a run joins the one it finds."""
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**28, namespace="nightmill")
+    ray.init(
+        address="local",  # not one that other tests have started beside these
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=2**28,
+        namespace="nightmill",
+    )
     yield
     ray.shutdown()
 

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "pipelines"
 
 #: From the ground up. A module imports from its own part of the house and from the floors below it.
 FLOORS = (
-    {"errors", "rows", "names", "bound", "kernels", "buffers"},
+    {"errors", "rows", "names", "bound", "kernels", "buffers", "refusals"},
     {"settings", "prompts", "interrupt"},
     {"engine", "store"},
     {"flows", "filters"},

@@ -16,6 +16,7 @@ from pipelines.interrupt import Interrupt
 from pipelines.rows import digest
 from pipelines.run import run
 from pipelines.store.verify import verify
+from pipelines.towards import refuse_target
 from pipelines.verbs.doctor import doctor
 
 pytestmark = pytest.mark.usefixtures("ray_here")
@@ -222,6 +223,12 @@ def test_rows_that_are_asked_for_many_samples_are_shards_of_fewer_rows(tmp_path)
             sizes = [shard["rows"] for shard in json.loads(plan.read_bytes())["shards"]]
             assert all(size * many <= max(20, many) for size in sizes)
     assert verify(str(output))["complete"] and len(rows(output)) >= WANTED
+
+
+def test_a_recipe_that_trains_on_all_of_its_rows_is_refused():
+    recipe = {"name": "inpars", "stages": {"queries": {"flow": {}}, "retriever": {"make": {}}}, "until": None}
+    with pytest.raises(UserError, match="target: recipe inpars trains on what all of its rows have become"):
+        refuse_target({"target": {"deadline": None}, "recipe": recipe}, begun=False)
 
 
 def test_a_recipe_that_begins_by_looking_at_all_rows_is_refused(seeds, tmp_path):

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pipelines.errors import UserError
 from pipelines.face.overrides import did_you_mean, nearest, shown
+from pipelines.face.retrieval_check import retrieval_mistakes
 from pipelines.face.targets import target_mistakes
 from pipelines.face.templates import syntax_mistakes, template_mistakes
 from pipelines.settings.target import aims
@@ -60,6 +61,8 @@ def mistakes(config: Mapping[str, Any]) -> Iterator[str]:
     recipe = config["recipe"]
     if recipe is None:
         return
+    if "collection" in recipe:
+        yield from retrieval_mistakes(config)
     if recipe["limit_by"] is not None:
         yield from target_mistakes(recipe["limit_by"], "recipe.limit_by")
     if recipe["report"] is not None:

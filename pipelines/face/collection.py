@@ -8,7 +8,7 @@ from typing import Any
 from pipelines.errors import UserError
 
 #: What follows from a folder that is none: nothing further is said of it.
-_NOTHING: dict[str, Any] = {"recipe.collection": {}}
+_NOTHING: dict[str, Any] = {"recipe.collection": {"corpus": [], "queries": [], "qrels": []}}
 
 
 def collection(given: Any, recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -51,6 +51,12 @@ def _beside(recipe: Mapping[str, Any]) -> dict[str, Any]:
         first = recipe["reranks"] or next(iter(files))
         if first not in files:
             raise UserError(f"recipe.reranks={first}: no ranking of recipe.runs, which has {', '.join(files)}")
-        arms = {name: name for name in files} | {f"{first} + reranker": "reranked"}
+        arms = {name: name for name in files}
+        if recipe["reranker"] is not None:
+            if "reranked" in files:
+                raise UserError(
+                    "recipe.runs: reranked is what recipe.reranker's ranking is called; name yours otherwise"
+                )
+            arms[f"{first} + reranker"] = "reranked"
         more |= {"recipe.run_files": files, "recipe.reranks": first, "recipe.arms": arms}
     return more

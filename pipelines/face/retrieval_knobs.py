@@ -18,7 +18,9 @@ class Retrieval(Recipe):
         "the part of the collection that rows are read from: corpus or queries",
         rule=Rule("corpus or queries", lambda part: part in ("corpus", "queries")),
     )
-    collection: Any = key("the collection's files as found in input", None)
+    collection: dict[str, Any] = key(
+        "the collection's files as found in input, by part", {"corpus": [], "queries": [], "qrels": []}
+    )
     split: str = key("the split of judgements that rankings are measured by", rule=NOT_EMPTY)
     depth: int = key("documents that BM25 finds for a query, at most", rule=at_least(10))
     k1: float = key("BM25: how much a word counts that is in a document again", rule=ABOVE_ZERO)
@@ -77,15 +79,12 @@ class Trained(Retrieval):
     reranker_batch: int = key("pairs a step of the reranker, half of them negative", rule=at_least(2))
     reranker_steps: int = key("optimiser steps of the reranker", rule=at_least(1))
     reranker_learning_rate: float | None = key(
-        "the reranker's highest learning rate; null: 5e-5 for an encoder, 1e-3 for a T5", rule=ABOVE_ZERO
+        "the reranker's highest learning rate; null: 5e-5 for an encoder, 1e-4 where its head is new, 1e-3 for a T5",
+        rule=ABOVE_ZERO,
     )
     pair_tokens: int = key("tokens of a query and a document that a reranker reads together", rule=at_least(32))
     rerank: int = key("documents of a ranking that are reranked", rule=at_least(1))
     listwise: bool = key("train the reranker on a pair and its negatives as one list, not each by itself")
-    reranks: str = key(
-        "the ranking that is reranked: bm25 or retriever",
-        rule=Rule("bm25 or retriever", lambda one: one in ("bm25", "retriever")),
-    )
     negatives: int = key("documents drawn for each pair that do not answer it", rule=at_least(1))
     negative_depth: int = key("ranks that negatives are drawn from", rule=at_least(2))
     negative_first: int = key(
@@ -106,7 +105,9 @@ class TrainRetriever(Trained):
     pair_files: Any = key("the files of pairs as found in pairs", [])
     train_split: str = key("the split of judgements that is trained on", rule=NOT_EMPTY)
     tuned_on: int = key(
-        "queries of train_split that the reranker's weight beside BM25 is chosen on; 0 mixes nothing", rule=at_least(0)
+        "queries of train_split, a fifth of them at most, held out to choose the reranker's weight beside BM25; "
+        "0 mixes nothing",
+        rule=at_least(0),
     )
 
 

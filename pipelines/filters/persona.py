@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.filters.text import contact, fewer_words, foreign_language, matches, more_words, question, strings
+from pipelines.refusals import DECLINED, REFUSAL
 
 __all__ = [
     "contact",
@@ -25,25 +26,6 @@ __all__ = [
     "several",
 ]
 
-_VERBS = (
-    "provide|generate|create|determine|assist|help|fulfil|answer|comply|infer|identify|write|describe|complete|produce|"
-    "give|offer|discuss|engage|continue|process|see|find|tell|do that|say|access|make"
-)
-_REFUSAL = (
-    rf"\bi(?: am|['’]m)? (?:sorry|apologi[sz]e|unable to|not able to|not sure (?:what|who|how)|afraid (?:i|that))\b"
-    rf"|\bi (?:cannot|can ?not|can['’]t|could not|couldn['’]t|won['’]t|will not|do not feel comfortable) (?:{_VERBS})\b"
-    r"|\bas an? (?:ai|artificial intelligence|(?:large )?language model|chatbot|virtual assistant)\b(?:[ ,.]|$)"
-    r"|\bi(?: am|['’]m) (?:just |only )?an? (?:ai|(?:large )?language model)\b[ ,.]"
-    r"|^\W*(?:sorry|unfortunately|i apologi[sz]e)\b"
-    r"|^\W*(?:i (?:must|have to) decline|n/a)\b"
-)
-#: A refusal that a text opens with.
-_DECLINED = (
-    rf"^\W*(?:(?:sorry|unfortunately|i apologi[sz]e|i(?: am|['’]m) sorry)\W+(?:but )?)?(?:"
-    rf"i (?:cannot|can ?not|can['’]t|won['’]t|will not|am unable to|am not able to) (?:{_VERBS})\b"
-    r"|i(?: am|['’]m) (?:just |only )?an? (?:ai|(?:large )?language model)\b[ ,.]"
-    r"|as an? (?:ai|artificial intelligence|(?:large )?language model|chatbot|virtual assistant)\b[ ,.])"
-)
 #: Text about the answer or the source instead of a person.
 _META = (
     r"^\W*(?:sure|certainly|of course|absolutely|okay|ok|great question|no problem)[,.!:]"
@@ -128,7 +110,7 @@ _NOBODY = rf"(?i)\b(?:(?:an?|the) major|{'|'.join(sorted(set(_NOBODY_WORDS)))})\
 
 def refusal(table: pa.Table, *, column: str) -> pa.BooleanArray:
     """Refusals ("I cannot provide ...", "As an AI ...") and text about the answer ("Here is a persona: ...")."""
-    return matches(strings(table, column), f"(?i){_REFUSAL}|{_META}")
+    return matches(strings(table, column), f"(?i){REFUSAL}|{_META}")
 
 
 def several(table: pa.Table, *, column: str) -> pa.BooleanArray:
@@ -138,7 +120,7 @@ def several(table: pa.Table, *, column: str) -> pa.BooleanArray:
 
 def declined(table: pa.Table, *, column: str) -> pa.BooleanArray:
     """Texts that open with a refusal. Further on a text may well have one: a request for "I'm sorry" in a letter."""
-    return matches(strings(table, column), f"(?i){_DECLINED}")
+    return matches(strings(table, column), f"(?i){DECLINED}")
 
 
 def refers_back(table: pa.Table, *, column: str) -> pa.BooleanArray:

@@ -8,6 +8,7 @@ what is cut where a prompt is too long.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -166,10 +167,8 @@ def _refused(reason: str, answer: Answer, query: str, **known: Any) -> Item:
 
 def _after(line: str, label: str) -> str | None:
     """What follows a label and its colon at the beginning of a line; None where it does not begin so."""
-    bare = line.strip().lstrip("*# ")
-    if not bare.casefold().startswith(label.casefold()):
-        return None
-    return bare[len(label) :].lstrip("*").removeprefix(":").lstrip("*").strip()
+    begun = re.match(rf"[\s*#]*{re.escape(label)}[\s*]*:[\s*]*", line, re.IGNORECASE)
+    return line[begun.end() :].strip() if begun else None
 
 
 def _bare(query: str) -> str:

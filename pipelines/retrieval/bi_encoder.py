@@ -19,7 +19,7 @@ from pipelines.engine.weights import resolve
 from pipelines.errors import RunStopped
 from pipelines.retrieval.lexical import opened
 from pipelines.retrieval.together import together
-from pipelines.retrieval.training import arguments, fitted, model_of
+from pipelines.retrieval.training import arguments, fitted, loaded, model_of, on_one_device, shared
 
 #: Corpora of fewer documents are small ones, of more than the second number large ones (papers.md 3.4).
 SMALL, LARGE = 50_000, 500_000
@@ -47,6 +47,7 @@ def train(
     seed: int,
     device: str | None,
     workers: int,
+    answers: str | None = None,
 ) -> dict[str, Any]:
     """Train an encoder on pairs of a query and a document, into ``made/model``.
 
@@ -66,6 +67,7 @@ def train(
         seed: of the order of pairs.
         device: cpu, cuda, ...; None takes a GPU where there is one.
         workers: processes that train together, which share a batch.
+        answers: the column with other documents that are known to answer a query; None where there is none.
 
     Returns:
         ``pairs``, ``documents`` (different ones), ``batch``, ``steps``, and ``loss`` of the first and last tenth.
@@ -73,15 +75,18 @@ def train(
     Raises:
         RunStopped: fewer than two documents have a query: there is nothing to tell apart.
     """
-    pairs = pa.concat_tables([_PAIRS.empty_table(), *dataset.batches(_PAIRS.names)])
+    columns = [*_PAIRS.names, *([answers] if answers else [])]
+    pairs = pa.concat_tables([_PAIRS.empty_table(), *dataset.batches(columns)], promote_options="default")
     documents = pc.count_distinct(pairs["doc_id"]).as_py()
     if documents < 2:
         raise RunStopped(
             f"there are {len(pairs):,} queries of {documents:,} documents to train on, and two documents are "
             "needed at least; loosen the filters before, or raise limit"
         )
+    others = pairs[answers].to_pylist() if answers else [()] * len(pairs)
+    pairs = pairs.select(_PAIRS.names).append_column("label", _labels(pairs["doc_id"].to_pylist(), others, lexicon))
     by_group = group(len(opened(lexicon)))
-    batch, steps = min(batch or by_group[0], len(pairs)), steps or by_group[1]
+    batch, steps = shared(min(batch or by_group[0], len(pairs)), workers), steps or by_group[1]
     fit = partial(
         _fit,
         pairs=pairs,
@@ -107,6 +112,16 @@ def train(
 _PAIRS = pa.schema([("query", pa.string()), ("doc_id", pa.string())])
 
 
+def _labels(own: Sequence[str], answers: Sequence[Sequence[str] | None], lexicon: str) -> pa.Array:
+    """Numbers of what answers each query, its own document first, as lists of one length filled up with -1."""
+    index = opened(lexicon)
+    found = [
+        [place, *index.places(index.known(some or ()))] for place, some in zip(index.places(own), answers, strict=True)
+    ]
+    width = max(map(len, found), default=1)
+    return pa.array([places + [-1] * (width - len(places)) for places in found], pa.list_(pa.int64()))
+
+
 def _fit(
     made: str,
     *,
@@ -127,15 +142,16 @@ def _fit(
 
     index = opened(lexicon)
 
-    def texts(rows: dict[str, Sequence[str]]) -> dict[str, Sequence[Any]]:
+    def texts(rows: dict[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
         ids = rows["doc_id"]
-        return {"query": rows["query"], "document": index.text(ids), "label": index.places(ids)}
+        return {"query": rows["query"], "document": index.text(ids), "label": rows["label"]}
 
-    learner = SentenceTransformer(resolve(model), device=how["device"])
+    with loaded("recipe.encoder", model):
+        learner = SentenceTransformer(resolve(model, setting="recipe.encoder"), device=how["device"])
     learner.max_seq_length = min(document_tokens, learner.max_seq_length or document_tokens)
     trainer = SentenceTransformerTrainer(
         model=learner,
-        args=SentenceTransformerTrainingArguments(**arguments(made, **how)),
+        args=on_one_device(SentenceTransformerTrainingArguments(**arguments(made, **how))),
         train_dataset=Dataset(pairs).with_transform(texts),
         loss=InBatchSoftmax(learner, 1 / temperature, at_once),
     )

@@ -120,8 +120,8 @@ def queries(parts: Parts) -> dict[str, str]:
     return found
 
 
-def judgements(parts: Parts, split: str) -> Qrels:
-    """The judgements of a split.
+def judgements(parts: Parts, split: str, setting: str = "recipe.split") -> Qrels:
+    """The judgements of a split; ``setting`` is the key that holds its name, for messages.
 
     Raises:
         UserError: there are none, one says two things, or a file cannot be read.
@@ -135,12 +135,12 @@ def judgements(parts: Parts, split: str) -> Qrels:
                 raise UserError(f"input: {one['path']} judges document {document} for query {query} in two ways")
     if not found:
         told = f"there are {', '.join(sorted(splits))}" if splits else "the collection has no judgements (qrels)"
-        raise UserError(f"recipe.split={split}: no judgement is of this split; {told}")
+        raise UserError(f"{setting}={split}: no judgement is of this split; {told}")
     return found
 
 
-def judged_queries(*, collection: Parts, split: str, most: int | None = None, seed: int = 0) -> list[dict[str, str]]:
-    """The queries of a split as rows: ``query_id`` and ``text``, in the order of their file; ``most`` of them by lot.
+def judged_queries(*, collection: Parts, split: str) -> list[dict[str, str]]:
+    """The queries of a split as rows: ``query_id`` and ``text``, in the order of their file.
 
     Raises:
         UserError: as ``queries`` and ``judgements``; or none of the queries is judged.
@@ -149,25 +149,27 @@ def judged_queries(*, collection: Parts, split: str, most: int | None = None, se
     rows = [{"query_id": id_, "text": text} for id_, text in queries(collection).items() if id_ in judged and text]
     if not rows:
         raise UserError(f"recipe.split={split}: no query of the collection is judged in it; their ids differ, perhaps")
-    drawn = set(sorted((row["query_id"] for row in rows), key=lambda id_: digest(seed, id_))[:most])
-    return [row for row in rows if row["query_id"] in drawn]
+    return rows
 
 
-def judged_pairs(*, collection: Parts, split: str) -> list[dict[str, str]]:
+def judged_pairs(*, collection: Parts, split: str, setting: str) -> list[dict[str, Any]]:
     """The pairs of a query and a document that answers it, by the judgements of a split: what people asked.
+
+    Each has ``answers``, what else answers its query. ``setting`` is the key that holds ``split``, for messages.
 
     Raises:
         UserError: there are none.
     """
     texts = queries(collection)
-    pairs = [
-        {"query_id": query, "query": texts[query], "doc_id": document}
-        for query, some in judgements(collection, split).items()
-        for document, grade in some.items()
-        if grade > 0 and texts.get(query)
-    ]
+    pairs = []
+    for query, some in judgements(collection, split, setting).items():
+        answers = [document for document, grade in some.items() if grade > 0]
+        if texts.get(query):
+            for own in answers:
+                others = [document for document in answers if document != own]
+                pairs.append({"query_id": query, "query": texts[query], "doc_id": own, "answers": others})
     if not pairs:
-        raise UserError(f"recipe.train_split={split}: no judgement of it says that a document answers a query")
+        raise UserError(f"{setting}={split}: no judgement of it says that a document answers a query")
     return pairs
 
 
@@ -179,7 +181,7 @@ def examples(*, collection: Parts, split: str, count: int, words: int, seed: int
     Raises:
         UserError: there is no judged pair in the split whose document is in the corpus.
     """
-    pairs = judged_pairs(collection=collection, split=split)
+    pairs = judged_pairs(collection=collection, split=split, setting="recipe.examples_split")
     texts, wanted = dict[str, str](), {pair["doc_id"] for pair in pairs}
     for table in documents(collection):
         for id_, text in zip(table["doc_id"].to_pylist(), whole_texts(table).to_pylist(), strict=True):
@@ -191,7 +193,8 @@ def examples(*, collection: Parts, split: str, count: int, words: int, seed: int
     for pair in sorted(pairs, key=lambda pair: digest(seed, pair["query_id"], pair["doc_id"])):
         marks = {f"q {pair['query_id']}", f"d {pair['doc_id']}"}
         if len(drawn) < count and not marks & seen:
-            drawn.append({**pair, "document": " ".join(texts[pair["doc_id"]].split(" ")[:words])})
+            shown = " ".join(texts[pair["doc_id"]].split(" ")[:words])
+            drawn.append({name: pair[name] for name in ("query_id", "query", "doc_id")} | {"document": shown})
             seen |= marks
     if not drawn:
         raise UserError(

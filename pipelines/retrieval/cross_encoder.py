@@ -3,8 +3,8 @@
 An encoder with one logit, or a T5 that says true or false (``t5``).
 
 Trained on pairs that belong together and pairs that do not, one for one (InPars), or on the softmax over a pair's
-document and several negatives (Promptagator++). A pair that is too long loses the end of its document, never a word of
-its query.
+document and several negatives (Promptagator++). Of a pair that is too long the document is cut; a query has half of the
+room at most.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import pyarrow.compute as pc
 
 from pipelines.dedup.found import Source
 from pipelines.engine.weights import resolve
-from pipelines.errors import RunStopped
+from pipelines.errors import RunStopped, UserError
 from pipelines.retrieval.lexical import opened
 from pipelines.retrieval.together import together
-from pipelines.retrieval.training import arguments, fitted, model_of, take_threads
+from pipelines.retrieval.training import arguments, fitted, loaded, model_of, on_one_device, shared, take_threads
 
 _READING = Lock()
 
@@ -55,7 +55,7 @@ def train(
         at_once: pairs that a process reads at once; a larger batch is taken in pieces, with the same gradient.
         steps: optimiser steps.
         learning_rate: of an encoder at the end of a warm-up over a tenth of the steps, from where it falls to 0
-            linearly; of a T5 all the time. None: 5e-5 and 1e-3.
+            linearly; of a T5 all the time. None: 5e-5 (1e-4 where its head is new) and 1e-3.
         pair_tokens: tokens of a query and its document together.
         listwise: softmax over the document and all of its negatives, instead of one decision a pair.
         checkpoint_steps: steps between checkpoints.
@@ -80,10 +80,11 @@ def train(
         )
     examples = _lists(rows) if listwise else _pairs(rows)
     steady = reads_as_t5(base)
+    usual = _T5_RATE if steady else _ENCODER_RATE if _has_head(base) else _NEW_HEAD_RATE
     how = {
-        "batch": min(batch, len(examples)),
+        "batch": shared(min(batch, len(examples)), workers),
         "steps": steps,
-        "learning_rate": learning_rate or (_T5_RATE if steady else _ENCODER_RATE),
+        "learning_rate": learning_rate or usual,
         "checkpoint_steps": checkpoint_steps,
         "seed": seed,
         "device": device,
@@ -98,10 +99,20 @@ def train(
 
 #: What a reranker is trained on.
 _ROWS = pa.schema([("query", pa.string()), ("doc_id", pa.string()), ("negatives", pa.list_(pa.string()))])
-#: Learning rates where none is set: of encoders ours, of T5 as published (papers.md 4.3).
-_ENCODER_RATE, _T5_RATE = 5e-5, 1e-3
+#: Learning rates where none is set: of encoders ours, of T5 as published (papers.md 4.3). A new head has all to learn.
+_ENCODER_RATE, _NEW_HEAD_RATE, _T5_RATE = 5e-5, 1e-4, 1e-3
 #: The loss over a list wants the softmax of its labels; of this one and zeros that is 1 for the pair's own document.
 _SURE = 50.0
+
+
+def _has_head(base: str) -> bool:
+    """Whether a model comes with a head that turns a pair into a number, as a published cross-encoder does."""
+    from transformers import AutoConfig
+
+    with loaded("recipe.reranker", base):
+        config = AutoConfig.from_pretrained(resolve(base, setting="recipe.reranker"))
+    known = config.architectures or []
+    return config.num_labels == 1 and any(one.endswith("ForSequenceClassification") for one in known)
 
 
 def _given(dataset: Source) -> Iterator[pa.Table]:
@@ -143,7 +154,7 @@ def _fit(
 
     trainer = CrossEncoderTrainer(
         model=learner,
-        args=CrossEncoderTrainingArguments(**arguments(made, **how)),
+        args=on_one_device(CrossEncoderTrainingArguments(**arguments(made, **how))),
         train_dataset=Dataset(examples).with_transform(texts),
         loss=ListNetLoss(learner) if listwise else BinaryCrossEntropyLoss(learner),
     )
@@ -216,17 +227,34 @@ def score(
 
 @lru_cache(maxsize=2)
 def _loaded(model: str, device: str | None, pair_tokens: int) -> Any:
+    from pipelines.retrieval.t5 import reads_as_t5
+
+    if not reads_as_t5(model) and not _has_head(model):
+        raise UserError(
+            f"recipe.reranker={model}: has no head that turns a pair into one number, so it ranks by chance; name a "
+            "cross-encoder or a T5, or one that recipe=train_retriever has trained"
+        )
     return cross_encoder(model, device, pair_tokens, seed=0)
 
 
 def cross_encoder(name: str, device: str | None, pair_tokens: int, seed: int) -> Any:
-    """A model with one number a pair; the head of an encoder that has none is drawn from ``seed``."""
+    """A model with one number a pair; the head of an encoder that has none is drawn from ``seed``.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
     from sentence_transformers.cross_encoder import CrossEncoder
     from transformers import set_seed
 
     from pipelines.retrieval.t5 import T5Verdict, reads_as_t5
 
     set_seed(seed)
-    if reads_as_t5(name):
-        return CrossEncoder(modules=[T5Verdict(resolve(name), pair_tokens)], device=device)
-    return CrossEncoder(resolve(name), num_labels=1, max_length=pair_tokens, device=device)
+    with loaded("recipe.reranker", name):
+        place = resolve(name, setting="recipe.reranker")
+        if reads_as_t5(name):
+            return CrossEncoder(modules=[T5Verdict(place, pair_tokens)], device=device)
+        # A head of another shape than is asked for is drawn anew, as one that is missing is.
+        own = {"ignore_mismatched_sizes": True}
+        found = CrossEncoder(place, num_labels=1, device=device, model_kwargs=own)
+        found.max_seq_length = min(pair_tokens, found.max_seq_length or pair_tokens)
+        return found

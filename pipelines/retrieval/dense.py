@@ -23,6 +23,8 @@ Floats = NDArray[np.float32]
 
 #: Documents encoded between two looks at whether the run is to end; and products held at once.
 _BLOCK, _PRODUCTS = 2048, 1 << 26
+#: The key that names an encoder here, for messages.
+_ENCODER = "recipe.encoder"
 _VECTORS, _DONE = "vectors.npy", "done"
 _OPENING = Lock()
 
@@ -36,6 +38,7 @@ def encode(
     encoder: str,
     batch_size: int,
     device: str | None,
+    document_tokens: int | None = None,
 ) -> dict[str, Any]:
     """Encode the documents of an index (``retrieval.lexical``), in its order, into ``made``.
 
@@ -49,12 +52,13 @@ def encode(
         encoder: as ``dedup.embedding.encoder``.
         batch_size: texts encoded at once.
         device: cpu, cuda, ...; None takes a GPU where there is one.
+        document_tokens: tokens of a document that count; None: as many as the model reads.
 
     Returns:
         ``documents`` and ``dimensions``.
     """
     place, index = Path(made), opened(lexicon)
-    encoding = load(model_of(model, encoder), batch_size, device)
+    encoding = load(model_of(model, encoder), batch_size, device, tokens=document_tokens, setting=_ENCODER)
     vectors: Any = None
     done = int((place / _DONE).read_text()) if (place / _DONE).exists() else 0
     if done:
@@ -68,7 +72,9 @@ def encode(
         found = np.where([[bool(text)] for text in texts], found, np.float32(0))
         vectors[start : start + len(found)] = found
         vectors.flush()
-        (place / _DONE).write_text(str(start + len(found)))
+        whole = place / f"{_DONE}.new"
+        whole.write_text(str(start + len(found)))
+        whole.rename(place / _DONE)  # a kill leaves the old number or the new one
         (place / SAID).write_text(f"{start + len(found):,} of {len(index):,} documents encoded")
     assert vectors is not None  # an index has a document
     (place / _DONE).unlink(missing_ok=True)
@@ -124,7 +130,7 @@ def search(
     """The documents nearest to each query; the arguments are those of ``dense``."""
     if not queries:
         return []
-    asked = load(model_of(model, encoder), batch_size, device, threads=threads)(list(queries))
+    asked = load(model_of(model, encoder), batch_size, device, threads=threads, setting=_ENCODER)(list(queries))
     return nearest(asked, vectors_in(vectors), opened(lexicon), depth)
 
 
@@ -141,8 +147,9 @@ def nearest(queries: Floats, documents: Floats, index: Lexicon, depth: int) -> l
     rows = max(1, _PRODUCTS // max(1, len(documents)))
     for start in range(0, len(queries), rows):
         for scores in queries[start : start + rows] @ documents.T:
-            some = np.argpartition(-scores, depth - 1)[:depth] if depth < len(scores) else np.arange(len(scores))
-            best = some[np.lexsort((some, -scores[some]))]
+            least = np.partition(scores, -depth)[-depth] if depth < len(scores) else -np.inf
+            some = np.flatnonzero(scores >= least)
+            best = some[np.lexsort((some, -scores[some]))][:depth]
             found.append(Hits(index.ids(best), scores[best].astype(float).tolist()))
     return found
 

@@ -17,7 +17,7 @@ from pipelines.retrieval.collection import Parts, digest_of, documents, judged_p
 from pipelines.retrieval.lexical import Hits
 from pipelines.retrieval.measures import judged_in
 from pipelines.retrieval.search import with_hits
-from pipelines.retrieval.trec import Ranked, read_run
+from pipelines.retrieval.trec import Ranked, read_run, word
 from pipelines.rows import canonical
 from pipelines.store.files import folder
 from pipelines.store.inputs.find import files_of, find
@@ -56,6 +56,8 @@ def locate_runs(given: Any) -> dict[str, dict[str, str]]:
     Raises:
         UserError: there is none, one cannot be read or is there twice, or a name is no word.
     """
+    if not isinstance(given, (str, Mapping, list, tuple)):
+        raise UserError(f"recipe.runs={given}: names no file; FILE, [FILE, FILE] or {{NAME: FILE}}")
     if not isinstance(given, Mapping):
         paths = [given] if isinstance(given, str) else list(given)
         names = [str(path).rstrip("/").rpartition("/")[2].partition(".")[0] for path in paths]
@@ -77,20 +79,24 @@ def locate_runs(given: Any) -> dict[str, dict[str, str]]:
     return found
 
 
-def pairs(*, collection: Parts, split: str, files: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+def pairs(*, collection: Parts, split: str, files: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
     """Pairs of a query and a document that answers it: those of files, or without files those that people judged.
+
+    ``answers`` are documents that are known to answer the query too.
 
     Raises:
         UserError: there are none, a row lacks one of both, or a file lacks a column.
     """
     if not files:
-        return judged_pairs(collection=collection, split=split)
+        return judged_pairs(collection=collection, split=split, setting="recipe.train_split")
     rows: dict[tuple[str, str], None] = {}  # what two models wrote alike counts once
     for one in files:
         for table in tables_of(one["path"], _PAIR):
             rows |= dict.fromkeys(zip(table["query"].to_pylist(), table["doc_id"].to_pylist(), strict=True))
     found = [
-        {"query_id": "", "query": query, "doc_id": document} for query, document in rows if query and query.strip()
+        {"query_id": "", "query": query, "doc_id": document, "answers": list[str]()}
+        for query, document in rows
+        if query and query.strip()
     ]
     if not found:
         raise UserError(f"recipe.pairs: {', '.join(one['path'] for one in files)} hold no pair of query and doc_id")
@@ -124,16 +130,25 @@ def rankings(
     Raises:
         UserError: a file is no run, or none of its queries is judged.
     """
-    judged = judged_in(collection, split)
+    judged = {word(query) for query in judged_in(collection, split)}
+    spaced = _spaced(canonical(collection)) if runs else {}
     for name, one in runs.items():
         found = _run(one["path"], one["digest"])
         if found.keys().isdisjoint(judged):
             raise UserError(
                 f"recipe.runs: no query of {one['path']} is judged in recipe.split={split}; their ids differ, perhaps"
             )
-        ranked = [found.get(id_, ()) for id_ in table[query_column].to_pylist()]
-        table = with_hits(table, name, [Hits([d for d, _ in some], [s for _, s in some]) for some in ranked])
+        ranked = [found.get(word(id_), ()) for id_ in table[query_column].to_pylist()]
+        hits = [Hits([spaced.get(d, d) for d, _ in some], [s for _, s in some]) for some in ranked]
+        table = with_hits(table, name, hits)
     return table
+
+
+@cache
+def _spaced(collection: str) -> Mapping[str, str]:
+    """Ids of the corpus that hold white space, by what a run has for them."""
+    ids = _ids(collection)
+    return {word(id_): id_ for id_ in ids.filter(pc.match_substring_regex(ids, r"\s")).to_pylist()}
 
 
 @cache

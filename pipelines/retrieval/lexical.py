@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from pipelines.dedup.found import Source
 from pipelines.errors import UserError
+from pipelines.flows.words import UNSPACED
 from pipelines.retrieval.collection import Parts, documents, whole_texts
 
 #: Words that are left out of documents and queries: those of Lucene's English analysis.
@@ -29,7 +30,8 @@ STOPWORDS = (
     "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this "
     "to was will with"
 ).split()
-_WORD = r"(?u)\b\w+\b"
+#: Of scripts that are written without spaces each letter is a word, as in Lucene.
+_WORD = rf"[{UNSPACED}]|[^\W{UNSPACED}]+"
 _SETTINGS, _TEXTS = "settings.json", "documents.arrow"
 #: An index is opened once in a process, whoever asks first.
 _OPENING = threading.Lock()
@@ -96,7 +98,10 @@ class Lexicon:
         self._ids, self._texts = table["doc_id"], table["text"]
 
     def search(self, queries: Sequence[str], depth: int) -> list[Hits]:
-        """The best ``depth`` documents of each query, in order of score and, where that is equal, of the corpus."""
+        """The best ``depth`` documents of each query, in order of score and, where that is equal, of the corpus.
+
+        Of several that are equal at the very end, any may be left out.
+        """
         if not queries:
             return []
         found, scores = self._index.retrieve(
@@ -132,6 +137,11 @@ class Lexicon:
     def text(self, ids: Sequence[str]) -> list[str]:
         """Title and text of documents, by their ids."""
         return self._texts.take(pa.array(self.places(ids), pa.int64())).to_pylist()  # type: ignore[no-any-return]
+
+    def known(self, ids: Sequence[str]) -> list[str]:
+        """Those of some ids that documents of the corpus have."""
+        by_id = self._by_id()
+        return [one for one in ids if one in by_id]
 
     def places(self, ids: Sequence[str]) -> list[int]:
         """Places of documents in the corpus, by their ids.

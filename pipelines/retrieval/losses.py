@@ -14,8 +14,9 @@ from torch import Tensor, nn
 class InBatchSoftmax(CachedLossMixin, nn.Module):  # type: ignore[misc]
     """Cross-entropy of each query's document among all documents of the batch (papers.md 3.4).
 
-    Other copies of a query's document, which come with other queries on it, are left out: they would be asked to be
-    near and far at once (papers.md 3.8). The trainer gives documents' numbers as labels. Where several processes train
+    Other copies of a query's document, which come with other queries on it, and documents that are known to answer it
+    too are left out: they would be asked to be near and far at once (papers.md 3.8). The trainer gives documents'
+    numbers as labels. Where several processes train
     together, the batch is that of all of them. A batch of more than ``mini_batch_size`` texts a process is encoded in
     pieces of so many, twice (GradCache, arXiv 2101.06983): memory is that of a piece, the gradient that of the batch.
     """
@@ -55,11 +56,13 @@ def in_batch_softmax(queries: Tensor, documents: Tensor, labels: Tensor, scale: 
     """The mean loss of some of a batch's queries, the first of which is the ``first`` one of the batch.
 
     Vectors are of length 1: ``queries`` of shape (some, dimensions), ``documents`` of shape (batch, dimensions);
-    ``labels`` number the documents, shape (batch,).
+    ``labels`` number the documents, shape (batch, some): first a query's own one, then what else answers it, -1 where
+    there is nothing.
     """
     scores = scale * queries @ documents.T
     own = torch.arange(first, first + len(queries), device=scores.device)
-    again = (labels[own][:, None] == labels[None, :]) & (
-        own[:, None] != torch.arange(len(labels), device=scores.device)[None, :]
-    )
+    again = torch.zeros_like(scores, dtype=torch.bool)
+    for answers in labels[own].T:
+        again |= answers[:, None] == labels[None, :, 0]
+    again[torch.arange(len(queries)), own] = False
     return nn.functional.cross_entropy(scores.masked_fill(again, float("-inf")), own)

@@ -37,8 +37,11 @@ _NAMES = {measure: name for name, measure in MEASURES.items()}
 
 
 def measures_of(ranked: Mapping[str, Sequence[tuple[str, float]]], judged: Qrels) -> dict[str, dict[str, float]]:
-    """The figures of each judged query; ``ranked`` has the documents of queries with their scores."""
-    run = [ScoredDoc(query, doc, score) for query, some in ranked.items() for doc, score in some]
+    """The figures of each judged query; ``ranked`` has the documents of queries, best first.
+
+    Places count, not scores: libraries break ties of these in ways of their own, each in another.
+    """
+    run = [ScoredDoc(query, doc, -place) for query, some in ranked.items() for place, (doc, _) in enumerate(some)]
     qrels = [Qrel(query, doc, grade) for query, some in judged.items() for doc, grade in some.items()]
     found = {query: dict.fromkeys(MEASURES, 0.0) for query in judged}
     for one in ir_measures.iter_calc(list(MEASURES.values()), qrels, run):
@@ -66,22 +69,29 @@ def measured(
         query_column: the column with the query's id.
         arms: what each arm is called in tables, and the name its columns begin with; those without columns, whose
             stages are switched off, are left out.
-        examples: judged pairs that prompts showed; of the split that is measured they count as not found, wherever they
-            stand (papers.md 3.1).
+        examples: judged pairs that prompts showed; where they are judged in the split that is measured they count as
+            not found, wherever they stand: rankings lose them (papers.md 3.1).
         examples_split: where these came from.
         seed: that they were drawn with.
     """
     every = judged_in(collection, split)
     ids = table[query_column].to_pylist()
     judged = {one: every[one] for one in ids}
-    shown = bool(ids and examples and examples_split == split)
-    failed = _shown(canonical(collection), split, examples, seed) if shown else frozenset()
+    failed = _shown(canonical(collection), examples_split, examples, seed) if ids and examples else frozenset()
     for arm in (one for one in arms.values() if f"{one}_docs" in table.column_names):
-        lists = zip(ids, table[f"{arm}_docs"].to_pylist(), table[f"{arm}_scores"].to_pylist(), strict=True)
+        names = [f"{arm}_docs", f"{arm}_scores"]
+        lists = zip(ids, *(table[name].to_pylist() for name in names), strict=True)
         ranked = {
-            id_: [(doc, score) for doc, score in zip(docs, scores, strict=True) if (id_, doc) not in failed]
+            id_: [
+                (doc, score)
+                for doc, score in zip(docs, scores, strict=True)
+                if (id_, doc) not in failed or doc not in judged[id_]
+            ]
             for id_, docs, scores in lists
         }
+        for place, name in enumerate(names):
+            values = pa.array([[one[place] for one in ranked[id_]] for id_ in ids], table.schema.field(name).type)
+            table = table.set_column(table.column_names.index(name), name, values)
         found = measures_of(ranked, judged) if ids else {}
         table = table.append_column(f"{arm}_measures", pa.array([found[one] for one in ids], _STRUCT))
     return table

@@ -1,7 +1,8 @@
 """Documents that do not answer a query, for training (papers.md 3.5, 4.3): drawn by lot from what a ranking finds.
 
-The query's own document is never one. Of a window of a ranking's ranks, those whose score comes too near to the own
-document's can be refused: they may well answer the query. What a query lacks is told in ``refused``, by name.
+The query's own document is never one, nor what is known to answer it too. Of a window of a ranking's ranks, those whose
+score comes too near to the own document's can be refused: they may well answer the query. What a query lacks is told in
+``refused``, by name.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pipelines.retrieval.lexical import Hits, opened
 from pipelines.rows import digest
 
 #: Why a document of the window was not taken.
-OWN, TOO_NEAR = "own_document", "too_near"
+OWN, ANSWER, TOO_NEAR = "own_document", "another_answer", "too_near"
 
 
 def from_bm25(
@@ -28,7 +29,7 @@ def from_bm25(
     """Rows of ``query`` and ``doc_id`` with ``negatives``, a list of ids, and ``refused``, why others were not taken.
 
     Args:
-        table: the pairs.
+        table: the pairs; where they have ``answers``, these are no negatives either.
         depth: ranks of BM25 that are drawn from.
         first: the first rank that counts, from 1: the best may be unjudged answers.
         count: documents drawn for each pair; fewer where the window has no more.
@@ -65,8 +66,9 @@ def from_retriever(
 
 
 def _drawn(table: pa.Table, hits: Sequence[Hits], first: int, count: int, margin: float | None, seed: int) -> pa.Table:
-    pairs = zip(hits, table["doc_id"].to_pylist(), table["query"].to_pylist(), strict=True)
-    drawn = [draw(one, own, first, count, margin, f"{seed} {own} {query}") for one, own, query in pairs]
+    known = table["answers"].to_pylist() if "answers" in table.column_names else [()] * len(table)
+    pairs = zip(hits, table["doc_id"].to_pylist(), table["query"].to_pylist(), known, strict=True)
+    drawn = [draw(one, own, first, count, margin, f"{seed} {own} {query}", more) for one, own, query, more in pairs]
     refused = [[f"{why} {number}" for why, number in sorted(counts.items())] for _, counts in drawn]
     lists = pa.list_(pa.string())
     return table.append_column("negatives", pa.array([some for some, _ in drawn], lists)).append_column(
@@ -75,7 +77,7 @@ def _drawn(table: pa.Table, hits: Sequence[Hits], first: int, count: int, margin
 
 
 def draw(
-    hits: Hits, own: str, first: int, count: int, margin: float | None, lot: str
+    hits: Hits, own: str, first: int, count: int, margin: float | None, lot: str, answers: Sequence[str] = ()
 ) -> tuple[list[str], Counter[str]]:
     """Up to ``count`` documents of a ranking from rank ``first`` on, by lot, and why others were not taken.
 
@@ -88,6 +90,8 @@ def draw(
     for document in hits.ids[first - 1 :]:
         if document == own:
             refused[OWN] += 1
+        elif document in answers:
+            refused[ANSWER] += 1
         elif most is not None and scores[document] > most:
             refused[TOO_NEAR] += 1
         else:

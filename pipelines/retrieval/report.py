@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.errors import RunStopped
 from pipelines.retrieval.collection import Parts, judgements
 from pipelines.retrieval.measures import MAIN, MEASURES
 from pipelines.retrieval.negatives import refusals
@@ -51,16 +52,22 @@ def tables(
     Returns:
         ``arms``: by their names the means of ``MEASURES`` over all queries; ``within``: half a 95% interval of each
         arm's nDCG@10; ``compared``: for each other arm the mean ``difference`` in nDCG@10 to the first, and ``p`` of a
-        paired t-test over queries (None with fewer than two, or where all are equal); ``queries``; ``written``: what
+        paired t-test over queries (None with fewer than two, or where all are equal); ``queries``, how many were
+        measured, and ``queries_judged``, how many the split judges; ``written``: what
         queries of a model are like (``retrieval.written``); ``refused``: documents that were drawn for no negative, by
         reason; ``notes``; ``files``: what was written, by folder.
+
+    Raises:
+        RunStopped: no query was measured.
     """
     arms = {called: arm for called, arm in arms.items() if f"{arm}_docs" in stages[stage].schema.names}
     names = [f"{arm}_{part}" for arm in arms.values() for part in ("docs", "scores", "measures")]
+    measured: list[str] = []
     lines: dict[str, list[str]] = {arm: [] for arm in arms.values()}
     figures: dict[str, dict[str, list[float]]] = {arm: {name: [] for name in MEASURES} for arm in arms.values()}
     for table in stages[stage].batches(list(dict.fromkeys([query_column, *names]))):
         for row in table.to_pylist():
+            measured.append(row[query_column])
             for arm in arms.values():
                 ranked = list(zip(row[f"{arm}_docs"], row[f"{arm}_scores"], strict=True))
                 lines[arm] += run_lines(row[query_column], ranked, arm)
@@ -68,21 +75,29 @@ def tables(
                     figures[arm][name].append(value)
     for arm, some in lines.items():
         place.sub("runs").replace(f"{arm}.trec", "".join(some).encode())
-    place.sub("qrels").replace(f"{split}.trec", "".join(qrels_lines(judgements(collection, split))).encode())
+    judged = judgements(collection, split)
+    if not measured:
+        raise RunStopped(
+            f"recipe.split={split}: it judges {len(judged):,} queries, and not one of them was measured; raise limit, "
+            "or look at their texts"
+        )
+    own = {query: judged[query] for query in measured}
+    place.sub("qrels").replace(f"{split}.trec", "".join(qrels_lines(own)).encode())
     by_query = {called: np.array(figures[arm][MAIN]) for called, arm in arms.items()}
     place.replace("measures.png", _drawn(by_query))
     first = next(iter(by_query))
     means = {
-        called: {name: round(float(np.mean(values)), 6) if values else 0.0 for name, values in figures[arm].items()}
+        called: {name: round(float(np.mean(values)), 6) for name, values in figures[arm].items()}
         for called, arm in arms.items()
     }
     return {
         "arms": means,
-        "within": {called: round(within(values), 6) for called, values in by_query.items()},
+        "within": {called: within(values) for called, values in by_query.items()},
         "written": {called: written(stages[name]) for called, name in (queries or {}).items() if name in stages},
         "refused": refusals(stages[negatives]) if negatives is not None and negatives in stages else {},
         "compared": {called: _against(by_query[first], by_query[called]) for called in list(by_query)[1:]},
-        "queries": len(by_query[first]),
+        "queries": len(measured),
+        "queries_judged": len(judged),
         "notes": [text for name, text in notes.items() if name in stages],
         "files": {"runs": sorted(f"{arm}.trec" for arm in lines), "qrels": [f"{split}.trec"]},
     }
@@ -94,7 +109,7 @@ def _against(first: Floats, other: Floats) -> dict[str, Any]:
     difference = other - first
     sure = len(difference) > 1 and bool(np.ptp(difference))
     return {
-        "difference": round(float(difference.mean()), 6) if len(difference) else 0.0,
+        "difference": round(float(difference.mean()), 6),
         "p": float(ttest_rel(other, first).pvalue) if sure else None,
     }
 
@@ -105,8 +120,8 @@ def _drawn(by_query: Mapping[str, Floats]) -> bytes:
 
     figure = Figure(figsize=(1.5 + 1.5 * len(by_query), 4), layout="constrained")
     axes = figure.subplots()
-    means = [float(values.mean()) if len(values) else 0.0 for values in by_query.values()]
-    errors = [within(values) for values in by_query.values()]
+    means = [float(values.mean()) for values in by_query.values()]
+    errors = [within(values) or 0.0 for values in by_query.values()]
     bars = axes.bar(list(by_query), means, yerr=errors, capsize=4, width=0.6, color="#4c72b0")
     axes.bar_label(bars, labels=[f"{mean:.3f}" for mean in means], label_type="center", color="white")
     axes.set_ylabel(f"{MAIN}, mean over {len(next(iter(by_query.values())))} queries (bars: 95%)")

@@ -109,9 +109,9 @@ def tune(
 
     Returns:
         ``weight``, of 0 to 1 in steps of 0.05 the one of the highest mean nDCG@10 (the middle one of equal ones), that
-        ``nDCG@10``, and how many ``queries`` decided.
+        ``nDCG@10`` (None where there is no query to tell by), and how many ``queries`` decided.
     """
-    judged = judgements(collection, split)
+    judged = judgements(collection, split, "recipe.train_split")
     rankings: dict[str, tuple[Hits, Hits]] = {}
     for table in dataset.batches():
         rankings |= zip(table["query_id"].to_pylist(), _both(table, of, reranked), strict=True)
@@ -120,11 +120,11 @@ def tune(
     for weight in _WEIGHTS:
         runs = {query: list(zip(*mixed(*some, depth, weight), strict=True)) for query, some in rankings.items()}
         figures = measures_of(runs, own)
-        found[weight] = sum(one[MAIN] for one in figures.values()) / len(figures)
+        found[weight] = sum(one[MAIN] for one in figures.values()) / max(1, len(figures))
     best = [weight for weight, value in found.items() if value == max(found.values())]
     weight = best[len(best) // 2]
     (Path(made) / WEIGHT).write_text(json.dumps(weight))
-    return {"weight": weight, MAIN: round(found[weight], 6), "queries": len(rankings)}
+    return {"weight": weight, MAIN: round(found[weight], 6) if rankings else None, "queries": len(rankings)}
 
 
 def mixed(first: Hits, second: Hits, depth: int, weight: float) -> Hits:

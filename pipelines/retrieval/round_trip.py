@@ -11,6 +11,9 @@ from pipelines.retrieval.dense import vectors_in
 from pipelines.retrieval.lexical import opened
 from pipelines.retrieval.training import model_of
 
+#: Copies of a text that were encoded in other batches differ by less.
+_SAME = 1e-6
+
 
 def own_rank(
     table: pa.Table,
@@ -38,11 +41,11 @@ def own_rank(
     queries = table["query"].to_pylist()
     ranks: list[int] = []
     if queries:
-        asked = load(model_of(model, encoder), batch_size, device, threads=threads)(queries)
+        asked = load(model_of(model, encoder), batch_size, device, threads=threads, setting="recipe.encoder")(queries)
         documents, own = vectors_in(vectors), opened(lexicon).places(table["doc_id"].to_pylist())
         for query, place in zip(asked, own, strict=True):
             scores = documents @ query
-            ranks.append(1 + int(np.count_nonzero(scores > scores[place])))
+            ranks.append(1 + int(np.count_nonzero(scores > scores[place] + _SAME)))
     return table.append_column("rank", pa.array(ranks, pa.int64()))
 
 

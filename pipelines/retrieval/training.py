@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import RunStopped
+from pipelines.errors import RunStopped, UserError
 from pipelines.store.made import SAID
 
 #: Where in the folder of what a stage has made a trained model lies.
@@ -38,7 +40,7 @@ def arguments(
     """
     from sentence_transformers.util import get_world_size
 
-    own = max(1, batch // get_world_size())
+    own = batch // get_world_size()
     most = own if at_once is None else max(1, at_once)
     pieces = next(n for n in range(1, own + 1) if own % n == 0 and own // n <= most)
     return {
@@ -61,6 +63,35 @@ def arguments(
         "dataloader_pin_memory": False,
         "dataloader_drop_last": True,
     }
+
+
+@contextmanager
+def loaded(setting: str, name: str) -> Iterator[None]:
+    """A model that cannot be loaded as a UserError that names the setting which names it."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
+        raise UserError(f"{setting}={name}: cannot be loaded ({str(error).strip().splitlines()[0]})") from error
+
+
+def on_one_device(settings: Any) -> Any:
+    """A trainer's settings such that a process trains on one GPU: transformers would take a batch for each it sees."""
+    settings._n_gpu = min(1, settings.n_gpu)
+    return settings
+
+
+def shared(batch: int, workers: int) -> int:
+    """The batch that so many processes share alike: no larger than ``batch``.
+
+    Raises:
+        RunStopped: there is less than one example for each.
+    """
+    if batch < workers:
+        raise RunStopped(
+            f"training: recipe.workers={workers}, and a batch has {batch:,} examples at most; set recipe.workers to no "
+            "more, or loosen the filters before"
+        )
+    return batch // workers * workers
 
 
 def model_of(made: str | None, name: str) -> str:
@@ -97,7 +128,7 @@ def fitted(trainer: Any, made: str) -> list[float]:
         Mean losses of the first and the last tenth of the steps.
 
     Raises:
-        RunStopped: the loss is no number any more.
+        RunStopped: the loss is no number any more, or there was no batch.
     """
     from transformers import TrainerCallback
 
@@ -116,7 +147,9 @@ def fitted(trainer: Any, made: str) -> list[float]:
     trainer.add_callback(Saying())
     trainer.train(resume_from_checkpoint=last_checkpoint(made))
     losses = [float(one["loss"]) for one in trainer.state.log_history if "loss" in one]
-    if not losses or not all(map(math.isfinite, losses)):
+    if not losses:
+        raise RunStopped(f"training: there are fewer examples than {trainer.args.train_batch_size}, those of a batch")
+    if not all(map(math.isfinite, losses)):
         raise RunStopped(
             f"training: the loss was no number at step {len(losses):,} of {steps:,}; lower recipe.learning_rate"
         )

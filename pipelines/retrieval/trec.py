@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import inf, isfinite, nextafter
 
 from pipelines.errors import UserError
 
@@ -33,13 +34,19 @@ def qrels_lines(qrels: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
     """The lines of judgements; ids that hold white space have it replaced, as in runs."""
     for query, grades in qrels.items():
         for document, grade in grades.items():
-            yield f"{_word(query)} 0 {_word(document)} {grade}\n"
+            yield f"{word(query)} 0 {word(document)} {grade}\n"
 
 
 def run_lines(query: str, ranked: Ranked, tag: str) -> Iterator[str]:
-    """The lines of a run for one query; ids that hold white space have it replaced, or the columns would shift."""
+    """The lines of a run for one query; ids that hold white space have it replaced, or the columns would shift.
+
+    Programs that read runs order them by score and break ties in their own ways: of equal scores each is written a
+    little lower than the one before.
+    """
+    last = inf
     for rank, (document, score) in enumerate(ranked, 1):
-        yield f"{_word(query)} Q0 {_word(document)} {rank} {score:.6f} {tag}\n"
+        last = score if score < last else nextafter(last, -inf)
+        yield f"{word(query)} Q0 {word(document)} {rank} {last!r} {tag}\n"
 
 
 def read_run(lines: Iterable[str], path: str) -> dict[str, list[tuple[str, float]]]:
@@ -55,10 +62,12 @@ def read_run(lines: Iterable[str], path: str) -> dict[str, list[tuple[str, float
             continue
         try:
             query, _, document, _, score, _ = fields
-            value = float(score)
+            if not isfinite(value := float(score)):
+                raise ValueError
         except ValueError:
             raise UserError(
-                f"{path}, line {number}: a run has six columns, query Q0 document rank score tag; it is {line!r}"
+                f"{path}, line {number}: a run has six columns, query Q0 document rank score tag, the score a number; "
+                f"it is {line!r}"
             ) from None
         if document in found.setdefault(query, {}):
             raise UserError(f"{path}, line {number}: document {document} is there twice for query {query}; leave one")
@@ -66,5 +75,6 @@ def read_run(lines: Iterable[str], path: str) -> dict[str, list[tuple[str, float
     return {query: sorted(some.items(), key=lambda one: -one[1]) for query, some in found.items()}
 
 
-def _word(id_: str) -> str:
+def word(id_: str) -> str:
+    """An id as a column of TREC's holds it."""
     return "_".join(id_.split())

@@ -15,8 +15,6 @@ from pipelines.dedup.found import Source
 from pipelines.filters.queries import words_of
 from pipelines.filters.text import strings
 
-#: Half of a 95% interval of a mean, in standard errors.
-_95 = 1.96
 #: First words by which English questions are told apart; anything else begins otherwise.
 _BEGINNINGS = ("what", "how", "why", "when", "where", "who", "which", "is", "are", "do", "does", "can")
 
@@ -29,8 +27,8 @@ def written(rows: Source) -> dict[str, Any]:
 
     Returns:
         ``queries``; ``words`` and ``copied`` (the share of a query's words that are in its document), each with its
-        ``mean`` and half a 95% interval, ``within``; ``begin``: the share of queries by their first word, ``other``
-        for those that are none of the usual ones. Of no queries all is 0.
+        ``mean`` and half a 95% interval, ``within`` (None of fewer than two); ``begin``: the share of queries by their
+        first word, ``other`` for those that are none of the usual ones. Of no queries means are 0.
     """
     lengths: list[int] = []
     shares: list[float] = []
@@ -53,11 +51,15 @@ def written(rows: Source) -> dict[str, Any]:
     }
 
 
-def _mean(values: list[int] | list[float]) -> dict[str, float]:
+def _mean(values: list[int] | list[float]) -> dict[str, float | None]:
     some = np.array(values, np.float64)
-    return {"mean": round(float(some.mean()), 4) if len(some) else 0.0, "within": round(within(some), 4)}
+    return {"mean": round(float(some.mean()), 4) if len(some) else 0.0, "within": within(some)}
 
 
-def within(values: NDArray[np.float64]) -> float:
-    """Half a 95% interval of a mean; 0 of nothing."""
-    return _95 * float(values.std()) / len(values) ** 0.5 if len(values) else 0.0
+def within(values: NDArray[np.float64]) -> float | None:
+    """Half a 95% interval of a mean, by Student's t; None of fewer than two values, which tell nothing of it."""
+    from scipy.stats import t
+
+    if len(values) < 2:
+        return None
+    return round(float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5), 6)

@@ -17,7 +17,7 @@ def best(dataset: Source, *, column: str, rows: int | None, reason: str) -> Foun
     Rows without a number are the worst. Of equal ones a lot decides, drawn from their ids.
 
     Raises:
-        UserError: the column holds no numbers.
+        UserError: the column holds no numbers, or all of its values are null and some rows have to go.
     """
     ids, values = [pa.array([], pa.large_string())], [pa.array([], pa.float64())]
     for table in dataset.batches(["id", column]):
@@ -32,6 +32,11 @@ def best(dataset: Source, *, column: str, rows: int | None, reason: str) -> Foun
     lots = by_lot(every)
     order = lots[np.argsort(-numbers[lots], kind="stable")]
     gone = np.sort(order[len(order) if rows is None else rows :])
+    if len(gone) and not np.isfinite(numbers).any():
+        raise UserError(
+            f"{column}: not one of {len(every):,} rows has a number, so none is better than another; scores of answers "
+            "need an engine that gives log-probabilities"
+        )
     kept = numbers[order[: len(order) - len(gone)]]
     worst = float(kept[-1]) if len(kept) and np.isfinite(kept[-1]) else None
     return turned_away(every, gone, reason, least=worst)

@@ -21,12 +21,13 @@ from pipelines.stages.before import Kept, encoded_in, index_has_grown, vectors_i
 from pipelines.stages.columns import refuse_absent
 from pipelines.stages.stage import Stage
 from pipelines.store.commit import read_side
-from pipelines.store.dataset import Dataset, Plan, Shard, committed, slice_parts, taken
+from pipelines.store.dataset import Dataset, Shard, committed
 from pipelines.store.decisions import VECTORS, decided_already, write_decisions
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import Entry, read_entry
 from pipelines.store.made import made, making
 from pipelines.store.manifest import Manifest
+from pipelines.store.plan import Plan, slice_parts, taken
 
 #: The part of a stage's input that rows of its own settings lie in.
 NO_PART = -1
@@ -45,19 +46,27 @@ def refuse_unready(stages: Sequence[Stage], manifest: Manifest) -> None:
 
 
 def settle_plan(
-    stages: Folder, stage: Stage, source: Dataset, shard_rows: int, so_far: Sequence[str] = ()
+    stages: Folder,
+    stage: Stage,
+    source: Dataset,
+    shard_rows: int,
+    so_far: Sequence[str] = (),
+    uses: Mapping[str, str] | None = None,
 ) -> tuple[Folder, Plan]:
     """The directory and the frozen shards of a stage over ``source``; written now if the stage has not started.
 
     A row-wise stage whose input has grown by parts gets further shards for them. An all-row stage decided over all
     rows there were, so over a grown input, or where its standing index has grown before the run was in it, or what the
     run had kept before (``so_far``, a word for each dataset of it) is another, it decides again, in a directory of the
-    next generation; and so does whatever reads that one. A stage that takes some rows of its input takes no further
+    next generation; and so does whatever reads that one, or is made with what it has made (``uses``, directories of
+    stages by argument). A stage that takes some rows of its input takes no further
     ones when that grows.
     """
     parts = list(zip(source.parts, source.counts, strict=True))
     if stage.kind == "rows":
         parts = [(NO_PART, 0)]
+    # A flow goes on with what its rows were shown: what it asked cost too much to ask again.
+    used = tuple((uses or {}).values()) if stage.kind in ("map", "make") else ()
     generation = 0
     while True:
         target = stages.sub(stage.folder(generation))
@@ -69,7 +78,7 @@ def settle_plan(
         later = Plan.load(stages.sub(stage.folder(generation + 1))) if stage.decides else None
         decided_again = later is not None and later.source == plan.source
         again = stage.decides and (grown or decided_again or _compared_with_others(target, stage, source, so_far))
-        if plan.source == base(source.folder) and not again:
+        if plan.source == base(source.folder) and plan.uses == used and not again:
             break
         generation += 1
     if plan is None and committed(target):
@@ -82,7 +91,7 @@ def settle_plan(
         slices = taken(new, stage.take)
         rows = max(shard_rows, source.rows, *(n for _, n in parts)) if stage.kind == "rows" else shard_rows
         shards = slice_parts(slices, rows, len(plan.shards) if plan else 0) if plan is None or grown else []
-        plan = Plan.extend(target, source.folder, shards, [p for p, _, _ in slices])
+        plan = Plan.extend(target, source.folder, shards, [p for p, _, _ in slices], used)
     assert plan is not None  # a source has at least one part, so a new plan was just written
     return target, plan
 
@@ -187,8 +196,6 @@ def make_stage(
     ``uses`` are arguments with the directories of stages whose things made they are given.
     """
     target = folder(target_url)
-    if decided_already(target) is not None:
-        return
     source = Dataset.of(folder(source_url), dict(counts))
     plan = Plan.load(target)
     assert plan is not None  # settle_plan ran before

@@ -10,10 +10,11 @@ from typing import Any
 
 from pipelines.stages.sift import tallied
 from pipelines.store.commit import Outcome, commit
-from pipelines.store.dataset import Plan, committed, slice_parts
+from pipelines.store.dataset import committed
 from pipelines.store.files import Folder, folder
 from pipelines.store.ledger import Entry, read_entry
 from pipelines.store.manifest import Manifest
+from pipelines.store.plan import Plan, slice_parts
 from pipelines.store.seeds import seed_tables
 
 #: Shards that are written while the next ones are read: packing them takes as long as reading them.

@@ -2,11 +2,12 @@
 
 They come to be in ``making/``, which outlives a kill, so that what takes long can go on from where it was. When all of
 them are there, the folder is renamed, and the stage's decisions say with which checksums. An object store has them
-after that; until then they lie on the disk of whoever makes them.
+after that; until then they lie in a temporary folder of whoever makes them, and a start on the same machine goes on.
 """
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipelines.errors import Damaged
+from pipelines.rows import digest
 from pipelines.store.decisions import decided_already
 from pipelines.store.files import Folder, LocalFolder, folder
 
@@ -30,13 +32,14 @@ FILES = "made"
 def making(stage: Folder, make: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
     """Have ``make`` fill a folder, publish it as the stage's, and tell what it measured and the files there are."""
     if not isinstance(stage, LocalFolder):
-        with tempfile.TemporaryDirectory(prefix="nightmill-") as place:
-            told = make(place)
-            (Path(place) / SAID).unlink(missing_ok=True)
-            files = _files(Path(place))
-            for name in files:
-                home, base = _home(stage, name)
-                home.replace(base, (Path(place) / name).read_bytes())
+        place = _at_work(stage)
+        told = make(str(place))
+        (place / SAID).unlink(missing_ok=True)
+        files = _files(place)
+        for name in files:
+            home, base = _home(stage, name)
+            home.replace(base, (place / name).read_bytes())
+        shutil.rmtree(place)
         return {**told, FILES: files}
     whole, begun = Path(stage.url) / MADE, Path(stage.url) / _MAKING
     if whole.exists():  # a kill came between the renaming and the decisions that speak of it
@@ -51,9 +54,25 @@ def making(stage: Folder, make: Callable[[str], Mapping[str, Any]]) -> dict[str,
     return {**told, FILES: files}
 
 
+def _at_work(stage: Folder) -> Path:
+    """The folder on this machine's disk in which what goes to an object store is made; a kill leaves it for the next.
+
+    It is this user's alone: its name can be foretold.
+    """
+    own = Path(tempfile.gettempdir()) / f"nightmill-{os.getuid()}"
+    own.mkdir(mode=0o700, exist_ok=True)
+    if own.stat().st_uid != os.getuid() or own.is_symlink():
+        raise Damaged(f"{own} is not this user's; take it away, or set TMPDIR")
+    place = own / digest(stage.url)
+    place.mkdir(exist_ok=True)
+    return place
+
+
 def how_far(stage: Folder) -> str:
     """What a stage that makes something says of how far it is, in ``SAID``."""
     try:
+        if not isinstance(stage, LocalFolder):
+            return (_at_work(stage) / SAID).read_text()
         return stage.sub(_MAKING).read(SAID).decode()
     except OSError:
         return "at work"
@@ -69,6 +88,7 @@ def made(stage: str) -> str:
 def _fetched(stage: str) -> str:
     place = folder(stage)
     here = Path(tempfile.mkdtemp(prefix="nightmill-"))
+    atexit.register(shutil.rmtree, here, ignore_errors=True)
     for name in _recorded(place):
         home, base = _home(place, name)
         target = here / name
@@ -83,11 +103,11 @@ def defects(stage: Folder) -> Iterator[str]:
         home, base = _home(stage, name)
         try:
             with home.open(base) as file:
-                digest = _digest(file)
+                found = _digest(file)
         except FileNotFoundError:
             yield f"{MADE}/{name} is gone; delete decisions/ and run the same command again"
             continue
-        if digest != known:
+        if found != known:
             yield f"{MADE}/{name} is not as it was made; delete decisions/ and run the same command again"
 
 

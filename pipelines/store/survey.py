@@ -13,9 +13,10 @@ from typing import Any
 
 from pipelines.errors import RunStopped, UserError
 from pipelines.rows import digest
-from pipelines.store.dataset import Plan, committed
+from pipelines.store.dataset import committed
 from pipelines.store.files import Folder, base
 from pipelines.store.ledger import Entry, entries_of
+from pipelines.store.plan import Plan
 from pipelines.store.record import read_record
 
 #: Kinds of stage that decide over all of their rows before they apply what they decided; also the key of their node.

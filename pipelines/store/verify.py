@@ -20,10 +20,11 @@ from pipelines.errors import RunStopped
 from pipelines.store import made
 from pipelines.store.commit import SIDES, read_sealed, read_side
 from pipelines.store.compare import compared
-from pipelines.store.dataset import Plan, Shard, committed, part_name, read_shard, taken
+from pipelines.store.dataset import Shard, committed, part_name, read_shard
 from pipelines.store.decisions import VECTORS, decision_files
 from pipelines.store.files import Folder, base, folder
 from pipelines.store.ledger import Entry, entry_in, read_cache, totals
+from pipelines.store.plan import Plan, taken
 from pipelines.store.record import read_record
 from pipelines.store.survey import StageNow, StageRecord, complete, finished, outputs, stage_records, state_now
 

@@ -8,12 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.flows.persona_synthesis import TOOL_KEYS
 from pipelines.store.verify import verify
 
 pytestmark = pytest.mark.e2e
@@ -84,55 +82,3 @@ def test_a_killed_engine_is_replaced_and_no_row_is_lost(nightmill, tmp_path):
     assert (proof["ok"], proof["complete"]) == (True, True), proof["defects"]
     personas = proof["stages"]["personas"]
     assert (personas["rows_in"], personas["rows_failed"]) == (24, 0)
-
-
-def test_people_around_real_personas(nightmill, tmp_path):
-    output = tmp_path / "r"
-    given = [
-        f"A {role} who collects {thing}" for role, thing in (("baker", "maps"), ("nurse", "bells"), ("pilot", "keys"))
-    ]
-    pq.write_table(pa.table({"persona": given}), tmp_path / "personas.parquet")
-    run = nightmill(
-        "run",
-        "recipe=persona_to_persona",
-        f"input={tmp_path / 'personas.parquet'}",
-        "text_column=persona",
-        f"output={output}",
-        "recipe.hops=2",
-        "recipe.max_new_per_hop=3",
-    )
-    assert run.finish(500) == 0, run.log.read_text()[-3000:]
-    proof = verify(str(output))
-    assert (proof["ok"], proof["complete"]) == (True, True), proof["defects"]
-    rows = {row["id"]: row for row in pads.dataset(str(output / "data"), format="parquet").to_table().to_pylist()}
-    assert sum(row["hop"] == 0 for row in rows.values()) == 3
-    assert max(sum(row["hop"] == hop for row in rows.values()) for hop in (1, 2)) <= 3
-    assert all(rows[row["parent_id"]]["hop"] == row["hop"] - 1 for row in rows.values() if row["hop"])
-    assert proof["stages"]["hop1.related"]["calls"] == 6
-
-
-def test_tools_that_personas_need(nightmill, tmp_path):
-    output = tmp_path / "r"
-    given = [f"A {role} on a small island" for role in ("baker", "nurse", "pilot", "weaver")]
-    pq.write_table(pa.table({"persona": given}), tmp_path / "personas.parquet")
-    run = nightmill(
-        "run",
-        "recipe=persona_synthesis",
-        "recipe.task=tool",
-        "recipe.mode=persona_few_shot",
-        f"input={tmp_path / 'personas.parquet'}",
-        "text_column=persona",
-        f"output={output}",
-        "dedup.embedding.enabled=false",
-    )
-    assert run.finish(500) == 0, run.log.read_text()[-3000:]
-    proof = verify(str(output))
-    assert (proof["ok"], proof["complete"]) == (True, True), proof["defects"]
-    made = [p for p in output.glob("stages/*-synthesis-*/part-*.parquet")]
-    for row in pads.dataset([str(path) for path in made], format="parquet").to_table().to_pylist():
-        assert list(json.loads(row["text"])) == list(TOOL_KEYS)
-        assert row["persona"] in given
-    [calls] = output.glob("stages/*-synthesis-*/calls/*.parquet")
-    prompts = pq.read_table(calls)["prompt"].to_pylist()
-    # Each demonstration is shown with the persona that the model inferred for it.
-    assert all(prompt.count("Persona: ") == 2 for prompt in prompts)

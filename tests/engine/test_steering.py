@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.compose import compose
+from pipelines.flows.persona_synthesis import TOOL_KEYS
 from pipelines.recipe import stages_of
 from pipelines.rows import python_rows
 from pipelines.store.commit import Outcome
@@ -54,6 +56,15 @@ def test_a_flow_is_accounted_for(live: Any, stage: str, rows: list[dict[str, Any
     outcome = through(live, stage, rows, *overrides, "sampling.max_tokens=40")
     assert outcome.entry.calls >= len(rows) and outcome.entry.completion_tokens > 0
     assert outcome.sides["calls"].num_rows == outcome.entry.calls
+
+
+def test_a_tool_is_an_object_of_its_keys(live: Any) -> None:
+    shown = ("recipe.mode=few_shot", "recipe.task=tool")
+    outcome = through(live, "synthesis", [{"text": one} for one in PERSONAS], "recipe=persona_synthesis", *shown)
+    for row in python_rows(outcome.kept):
+        assert list(json.loads(row["text"])) == list(TOOL_KEYS) and row["persona"] in PERSONAS
+    reasons = {row["reason"] for row in python_rows(outcome.sides["rejected"])}
+    assert reasons <= {"cut_by_max_tokens", "unparsable"} and outcome.kept.num_rows + len(reasons) > 0
 
 
 def test_another_persona_gives_another_text(live: Any) -> None:

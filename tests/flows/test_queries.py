@@ -7,7 +7,7 @@ import yaml
 
 from pipelines.errors import PromptTooLong
 from pipelines.face.groups import conf_dir
-from pipelines.flows.queries import inpars, mean_logprob, promptagator, shown
+from pipelines.flows.queries import _after, inpars, mean_logprob, promptagator, shown
 from pipelines.prompts import PromptSet
 from pipelines.rows import Answer
 
@@ -102,6 +102,23 @@ def test_an_answer_that_does_not_begin_as_its_kind_does_is_a_failure():
     assert [item.reason for item in items] == [None, "no_label", "repeated", None]
     assert [item.columns["query"] for item in items][::3] == ["air has weight", "mercury rises"]
     assert [item.columns["sample"] for item in items] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("line", "after"),
+    [
+        ("Findings: lutes", "lutes"),
+        (" **finding**: lutes", None),
+        ("**Findings:** lutes", "lutes"),
+        ("# findings : lutes", "lutes"),
+        ("Findings show that lutes", None),
+        ("Findingss: lutes", None),
+        ("lutes", None),
+    ],
+)
+def test_a_label_ends_with_its_colon(line, after):
+    """Or a query that begins with the same word would lose it."""
+    assert _after(line, "findings") == after
 
 
 def test_a_kind_without_a_label_has_no_failures():

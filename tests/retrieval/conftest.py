@@ -77,6 +77,16 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.fixture(scope="session")
+def ranker(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with a cross-encoder: the packaged encoder with a head, which nobody has trained."""
+    from pipelines.retrieval.cross_encoder import cross_encoder
+
+    made = tmp_path_factory.mktemp("ranker")
+    cross_encoder("packaged:all-minilm-l6-v2", "cpu", 64, seed=0).save_pretrained(str(made))
+    return str(made)
+
+
 @pytest.fixture(params=LAYOUTS)
 def any_layout(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     place = tmp_path / "collection"

@@ -25,7 +25,7 @@ def test_batch_and_steps_follow_the_corpus(documents, batch, steps):
 
 
 def test_pairs_are_what_the_judgements_say(place):
-    pairs = judged_pairs(collection=locate(str(place)), split="test")
+    pairs = judged_pairs(collection=locate(str(place)), split="test", setting="recipe.split")
     assert [(one["query"], one["doc_id"]) for one in pairs] == [
         ("strings of a lute", "d1"),
         ("strings of a lute", "d5"),

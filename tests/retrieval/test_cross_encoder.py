@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.errors import RunStopped
-from pipelines.retrieval.cross_encoder import _pairs, asked, cross_encoder, judge, score, train
+from pipelines.engine.weights import resolve
+from pipelines.errors import RunStopped, UserError
+from pipelines.retrieval.cross_encoder import _has_head, _pairs, asked, cross_encoder, judge, score, train
 from pipelines.retrieval.lexical import opened
 from pipelines.retrieval.training import arguments
 
@@ -51,6 +52,8 @@ def test_documents_that_belong_to_a_query_come_to_score_higher(listwise, lexicon
     told = train(str(made), ROWS, lexicon=lexicon, listwise=listwise, **KNOBS)
     assert (told["pairs"], told["negatives"], told["batch"], told["steps"]) == (4, 8, 4 if listwise else 8, 30)
     assert told["loss"][1] < told["loss"][0]
+    # Its head is new; one that is trained on later is not, and learns at a lower rate.
+    assert (_has_head(BASE), _has_head(f"{made}/model")) == (False, True)
     texts = dict(zip(["d1", "d2", "d3", "d5"], opened(lexicon).text(["d1", "d2", "d3", "d5"]), strict=True))
     pairs = [(query, texts[one]) for query, own, negatives in ROWS.rows for one in (own, negatives[0])]
     found = score(f"{made}/model", pairs, batch_size=2, pair_tokens=48, device="cpu")
@@ -64,12 +67,33 @@ def test_a_batch_in_pieces_is_the_whole_batch(batch, at_once):
     assert piece * pieces == batch and piece <= max(1, at_once)
 
 
-def test_a_judge_gives_pairs_their_relevance(lexicon):
+def test_a_judge_gives_pairs_their_relevance(lexicon, ranker):
     rows = pa.table({"query": ["weight of the air", "where are the maps"], "doc_id": ["d2", "d3"]})
-    knobs = {"base": BASE, "batch_size": 2, "pair_tokens": 48, "device": "cpu"}
+    knobs = {"base": ranker, "batch_size": 2, "pair_tokens": 48, "device": "cpu"}
     found = judge(rows, lexicon=lexicon, **knobs)["relevance"].to_pylist()
     assert len(found) == 2 and all(0.0 <= one <= 1.0 for one in found)
     assert judge(rows.slice(0, 0), **knobs).num_rows == 0
+    with pytest.raises(UserError, match=f"recipe.reranker={BASE}: has no head .* so it ranks by chance"):
+        judge(rows, lexicon=lexicon, **knobs | {"base": BASE})
+
+
+def test_a_head_of_another_shape_is_drawn_anew(tmp_path):
+    from sentence_transformers.cross_encoder import CrossEncoder
+
+    CrossEncoder(resolve(BASE), num_labels=3).save_pretrained(str(tmp_path))
+    assert not _has_head(str(tmp_path))
+    assert cross_encoder(str(tmp_path), "cpu", 48, seed=0).num_labels == 1
+
+
+def test_no_more_tokens_are_read_than_the_model_has_places_for():
+    assert cross_encoder(BASE, "cpu", 10_000, seed=0).max_seq_length == 512
+    assert cross_encoder(BASE, "cpu", 48, seed=0).max_seq_length == 48
+
+
+def test_a_model_that_is_none_is_named_by_its_key(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=f"recipe.reranker={tmp_path}: cannot be loaded"):
+        cross_encoder(str(tmp_path), "cpu", 48, seed=0)
 
 
 def test_each_query_is_read_once_with_its_document_and_once_with_one_that_is_none():
@@ -99,8 +123,6 @@ def test_the_document_is_cut_and_the_query_is_not(words):
 
 
 def _cross_encoder_of(tokens):
-    from pipelines.engine.weights import resolve
-
     return cross_encoder(resolve(BASE), "cpu", tokens, seed=0)
 
 

@@ -9,6 +9,7 @@ import pytest
 from pipelines.errors import UserError
 from pipelines.retrieval.collection import locate
 from pipelines.retrieval.given import locate_pairs, locate_runs, not_in_corpus, pairs, rankings
+from pipelines.retrieval.trec import run_lines
 
 RUN = "q1 Q0 d5 1 3.5 mine\nq1 Q0 d1 2 1.5 mine\nq3 Q0 d2 1 1 mine\n"
 
@@ -37,7 +38,7 @@ def test_pairs_of_a_file_are_read_as_inputs_are(tmp_path):
 
 def test_without_files_pairs_are_what_people_judged(place):
     found = pairs(collection=locate(str(place)), split="test", files=locate_pairs("human"))
-    assert [one["doc_id"] for one in found] == ["d1", "d5", "d2"]
+    assert [(one["doc_id"], one["answers"]) for one in found] == [("d1", ["d5"]), ("d5", ["d1"]), ("d2", [])]
 
 
 def test_a_pair_whose_document_is_gone_is_told_from_others(place):
@@ -68,6 +69,24 @@ def test_a_ranking_is_called_as_it_is_said_or_as_its_file(given, place, tmp_path
     found = rankings(table, runs=runs, query_column="id", collection=locate(str(place)), split="test")
     assert found["a_docs"].to_pylist() == [[], ["d5", "d1"]]
     assert found["a_scores"].to_pylist() == [[], [3.5, 1.5]]
+
+
+def test_ids_with_white_space_come_back_from_a_run_as_they_were(tmp_path):
+    pq.write_table(pa.table({"doc_id": ["doc 1", "d2"], "text": ["lutes", "air"]}), tmp_path / "corpus.parquet")
+    pq.write_table(pa.table({"query_id": ["q 1"], "text": ["lute"]}), tmp_path / "queries.parquet")
+    rows = {"query_id": ["q 1"], "doc_id": ["doc 1"], "score": [1]}
+    pq.write_table(pa.table(rows), tmp_path / "qrels.parquet")
+    (tmp_path / "a.trec").write_text("".join(run_lines("q 1", [("doc 1", 2.0), ("d2", 1.0)], "a")))
+    collection = locate(str(tmp_path))
+    runs = locate_runs(f"{tmp_path}/a.trec")
+    found = rankings(pa.table({"id": ["q 1"]}), runs=runs, query_column="id", collection=collection, split="test")
+    assert found["a_docs"].to_pylist() == [["doc 1", "d2"]]
+
+
+@pytest.mark.parametrize("given", [None, 5])
+def test_what_names_no_ranking_is_refused(given):
+    with pytest.raises(UserError, match=f"recipe.runs={given}: names no file"):
+        locate_runs(given)
 
 
 def test_rankings_that_are_none_are_named(place, tmp_path):

@@ -3,6 +3,7 @@
 from math import log2
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.retrieval.collection import locate
@@ -26,6 +27,13 @@ def test_a_query_without_a_hit_counts_as_nothing_found():
     assert all(value == 0.0 for figures in found.values() for value in figures.values())
 
 
+def test_places_count_where_scores_are_equal():
+    for order in ("ax", "xa"):
+        found = measures_of({"q": [(doc, 1.0) for doc in order]}, {"q": {"a": 1}})["q"]
+        assert found["MRR@10"] == 1 / (1 + order.index("a"))
+        assert found["nDCG@10"] == pytest.approx(1 / log2(2 + order.index("a")))
+
+
 def test_rows_have_their_figures_beside_them(place):
     rows = {"query": ["q2", "q1"], "bm25_docs": [["d2"], []], "bm25_scores": [[1.0], []]}
     knobs = {"collection": locate(str(place)), "split": "test", "query_column": "query", "arms": {"BM25": "bm25"}}
@@ -45,7 +53,16 @@ def test_examples_of_the_measured_split_count_as_not_found(place):
     rows = pa.table({"query": ["q2"], "bm25_docs": [["d2", "d1"]], "bm25_scores": [[2.0, 1.0]]})
     knobs = {"collection": locate(str(place)), "split": "test", "query_column": "query", "arms": {"BM25": "bm25"}}
     shown = {"examples": 8, "examples_split": "test", "seed": 0}
-    [fair] = measured(rows, **knobs, **shown)["bm25_measures"].to_pylist()
-    assert fair["nDCG@10"] == fair["recall@100"] == 0.0
-    [other] = measured(rows, **knobs, **shown | {"examples_split": "train"})["bm25_measures"].to_pylist()
-    assert other["nDCG@10"] == 1.0
+    [fair] = measured(rows, **knobs, **shown).to_pylist()
+    assert fair["bm25_measures"]["nDCG@10"] == fair["bm25_measures"]["recall@100"] == 0.0
+    # What is written as a run gives the same figures.
+    assert (fair["bm25_docs"], fair["bm25_scores"]) == (["d1"], [1.0])
+
+
+def test_examples_of_another_split_are_measured_as_they_stand(place):
+    judged = {"query_id": ["q2", "q1"], "doc_id": ["d2", "d1"], "score": [1, 1], "split": ["test", "train"]}
+    pq.write_table(pa.table(judged), place / "qrels.parquet")
+    rows = pa.table({"query": ["q2"], "bm25_docs": [["d2", "d1"]], "bm25_scores": [[2.0, 1.0]]})
+    knobs = {"collection": locate(str(place)), "split": "test", "query_column": "query", "arms": {"BM25": "bm25"}}
+    [row] = measured(rows, **knobs, examples=8, examples_split="train", seed=0).to_pylist()
+    assert row["bm25_measures"]["nDCG@10"] == 1.0 and row["bm25_docs"] == ["d2", "d1"]

@@ -51,6 +51,12 @@ def test_another_lot_draws_others():
     assert len(drawn) > 10
 
 
+def test_what_else_answers_a_query_is_no_negative():
+    found, refused = draw(HITS, "c", 1, 10, None, "lot", ["a", "e"])
+    assert not {"a", "c", "e"} & set(found) and found
+    assert refused == {"own_document": 1, "another_answer": 2}
+
+
 def test_pairs_have_their_negatives_beside_them(place, tmp_path):
     build(str(tmp_path), None, collection=locate(str(place)), k1=0.9, b=0.4, stemmer="porter", stopwords=True)
     pairs = pa.table({"query": ["strings of a lute", "zithers"], "doc_id": ["d1", "d2"]})
@@ -60,6 +66,10 @@ def test_pairs_have_their_negatives_beside_them(place, tmp_path):
     assert found["refused"].to_pylist() == [["own_document 1"], []]
     assert too_few(found, than=1).to_pylist() == [False, True]
     assert from_bm25(pairs.slice(0, 0), **knobs).num_rows == 0
+    # d5 answers the first query too, say those who judged.
+    judged = from_bm25(pairs.append_column("answers", pa.array([["d5"], []])), **knobs, lexicon=str(tmp_path))
+    assert judged["negatives"].to_pylist() == [[], []]
+    assert judged["refused"].to_pylist()[0] == ["another_answer 1", "own_document 1"]
 
 
 def test_negatives_of_a_retriever_are_of_its_ranking(place, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.compose import compose
 from pipelines.errors import RunStopped, UserError
+from pipelines.recipe import stages_of
 from pipelines.run import run
 from pipelines.verbs.verify import verify
 
@@ -79,22 +80,44 @@ def test_rankings_that_are_there_are_measured_beside_each_other(over, place, tmp
     assert list(told["compared"]) == ["worse"]
 
 
-def test_one_of_them_is_reranked_by_a_model_that_is_named(over, place, tmp_path):
+def test_a_ranking_of_ours_that_was_reranked_is_one_like_others(over, place, tmp_path):
+    over()
+    runs = tmp_path / "run" / "runs"
+    (runs / "reranked.trec").write_text((runs / "bm25.trec").read_text())
+    given = ["recipe=evaluate", f"input={place}", f"output={tmp_path}/both", "dedup.embedding.device=cpu"]
+    both = f"recipe.runs=[{runs}/bm25.trec,{runs}/reranked.trec]"
+    told = run(compose([*given, both]))
+    assert list(told["arms"]) == ["bm25", "reranked"] and told["arms"]["bm25"] == told["arms"]["reranked"]
+    with pytest.raises(UserError, match="recipe.runs: reranked is what recipe.reranker's ranking is called"):
+        compose([*given, both, "recipe.reranker=packaged:all-minilm-l6-v2"])
+
+
+def test_one_of_them_is_reranked_by_a_model_that_is_named(over, place, ranker, tmp_path):
     over()
     given = [f"input={place}", f"output={tmp_path}/reranked", "dedup.embedding.device=cpu"]
-    reranker = "recipe.reranker=packaged:all-minilm-l6-v2"
+    reranker = f"recipe.reranker={ranker}"
     told = run(compose(["recipe=evaluate", *given, f"recipe.runs={tmp_path}/run/runs/bm25.trec", reranker]))
     assert list(told["arms"]) == ["bm25", "bm25 + reranker"]
     lines = [line.split()[:3] for line in (tmp_path / "reranked" / "runs" / "reranked.trec").read_text().splitlines()]
     assert sorted(lines) == [["q1", "Q0", "d1"], ["q1", "Q0", "d5"], ["q2", "Q0", "d2"]]
     with pytest.raises(UserError, match="recipe.reranks=other: no ranking of recipe.runs, which has bm25"):
         compose(["recipe=evaluate", *given, f"recipe.runs={tmp_path}/run/runs/bm25.trec", "recipe.reranks=other"])
+    with pytest.raises(UserError, match="recipe.reranker=packaged:all-minilm-l6-v2: has no head"):
+        compose(
+            [
+                "recipe=evaluate",
+                *given,
+                f"recipe.runs={tmp_path}/run/runs/bm25.trec",
+                "recipe.reranker=packaged:all-minilm-l6-v2",
+            ]
+        )
 
 
 def test_a_retriever_is_trained_on_pairs_of_another_run(place, tmp_path):
     """Without judgements to choose a weight by, nothing is mixed."""
     pairs = {"query": ["gut strings", "weight of air", "lutes"], "doc_id": ["d5", "d2", "d1"]}
     pq.write_table(pa.table(pairs), tmp_path / "pairs.parquet")
+    people(place)
     given = [f"input={place}", f"output={tmp_path}/run", "recipe.scale=small", "recipe.steps=2", "recipe.batch=2"]
     more = [f"recipe.pairs={tmp_path}/pairs.parquet", "recipe.tuned_on=0", "recipe.reranker_steps=2"]
     told = run(compose(["recipe=train_retriever", *given, *more, "dedup.embedding.device=cpu"]))
@@ -102,22 +125,39 @@ def test_a_retriever_is_trained_on_pairs_of_another_run(place, tmp_path):
     assert list(told["arms"]) == ["BM25", "zero-shot encoder", "trained retriever", "BM25 + reranker"]
 
 
+def people(place):
+    """Five queries to train on, one of which is measured too, and another that is measured alone."""
+    asked = ["strings of a lute", "weight of air", "neck of a lute", "how are barometers read", "maps", "gut strings"]
+    names = [f"q{number}" for number in range(1, 7)]
+    pq.write_table(pa.table({"query_id": names, "text": asked}), place / "queries.parquet")
+    answers = {"train": ["d1", "d2", "d1", "d2", "d3", "d5"], "test": ["d5"]}
+    rows = [(query, document, "train") for query, document in zip(names, answers["train"], strict=True)]
+    rows += [("q1", "d5", "train"), ("q6", "d5", "test")]
+    columns = [list(one) for one in zip(*rows, strict=True)]
+    pq.write_table(
+        pa.table(dict(zip(("query_id", "doc_id", "split"), columns, strict=True)) | {"score": [1] * len(rows)}),
+        place / "qrels.parquet",
+    )
+
+
 def test_a_retriever_is_trained_on_what_people_judged(place, tmp_path):
     """On five documents: the mechanics; what it is worth is a benchmark."""
-    rows = {"query_id": ["q1", "q2", "q1"], "doc_id": ["d1", "d2", "d5"], "score": [1, 1, 1]}
-    pq.write_table(pa.table(rows | {"split": ["train", "train", "test"]}), place / "qrels.parquet")
+    people(place)
     given = [f"input={place}", f"output={tmp_path}/run", "recipe.scale=small", "recipe.steps=3", "recipe.batch=2"]
     told = run(compose(["recipe=train_retriever", *given, "recipe.reranker_steps=2", "dedup.embedding.device=cpu"]))
-    assert (told["rows_in"], told["rows_accepted"]) == (3, 1)
+    assert (told["rows_in"], told["rows_accepted"]) == (6, 1)
     stages = told["stages"]
-    assert stages["retriever"]["measured"]["pairs"] == 2
-    # BM25 finds nothing for q2 but its own document.
-    assert stages["opposed"]["items_rejected"] == {"no_negative": 1}
-    assert stages["reranker"]["measured"]["pairs"] == 1
+    # Seven pairs; that of the measured query is out, and those of the one that is held out.
+    rejected = stages["known"]["items_rejected"]
+    assert rejected["also_measured"] == 1 and rejected["held_out"] in (1, 2)
+    assert stages["retriever"]["measured"]["pairs"] == 6 - rejected["held_out"]
+    assert stages["weight"]["measured"]["queries"] == 1
     assert 0.0 <= stages["weight"]["measured"]["weight"] <= 1.0
+    # What is known to answer a query too was drawn for none.
+    opposed = pq.read_table(next((tmp_path / "run" / "stages").glob("*-opposed-*/part-00000.parquet"))).to_pylist()
+    assert all(set(row["negatives"]).isdisjoint([row["doc_id"], *row["answers"]]) for row in opposed)
     arms = ["bm25", "zero_shot", "retriever", "reranked", "mixed"]
     assert len(told["arms"]) == len(arms)
-    assert all(figures["recall@100"] == 1.0 for figures in told["arms"].values())
     assert sorted(path.stem for path in (tmp_path / "run" / "runs").iterdir()) == sorted(arms)
     proof = verify(f"{tmp_path}/run")
     assert (proof["ok"], proof["complete"]) == (True, True)
@@ -193,6 +233,66 @@ def test_a_template_brings_its_eight_examples(place):
         for more in ([], ["recipe.template=scifact"], ["recipe.template=scifact", "recipe.examples=0"])
     ]
     assert found == [0, 8, 0]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "more", "said"),
+    [
+        ("bm25", ["recipe.stemmer=germn"], "recipe.stemmer=germn: must be null or one of"),
+        ("train_retriever", ["recipe.train_split=test"], "recipe.train_split=test: is recipe.split too"),
+        ("train_retriever", ["recipe.train_split=dev"], "recipe.train_split=dev: no judgement is of this split"),
+        (
+            "inpars",
+            ["recipe.judge=packaged:all-minilm-l6-v2"],
+            "only recipe.variant=v2 asks",
+        ),
+        ("inpars", ["recipe.variant=v2", "recipe.judge=/no/such"], "recipe.judge=/no/such: no such directory"),
+        ("inpars", ["recipe.encoder=packaged:nothing"], "recipe.encoder=packaged:nothing: no such packaged weights"),
+        ("inpars", ["recipe.negative_first=2000"], "recipe.negative_first=2000: must be at most recipe.negative_depth"),
+        (
+            "inpars",
+            ["recipe.scale=small", "recipe.workers=3"],
+            "recipe.batch=16: must be a multiple of",
+        ),
+        ("inpars", ["recipe.split=dev"], "recipe.split=dev: no judgement is of this split"),
+        (
+            "promptagator",
+            ["recipe.template=fiqa", "recipe.examples_split=dev"],
+            "recipe.examples_split=dev: no",
+        ),
+    ],
+)
+def test_what_would_fail_late_in_the_night_is_named_at_the_start(recipe, more, said, place):
+    with pytest.raises(UserError, match=said):
+        compose([f"recipe={recipe}", f"input={place}", "output=x", *more])
+
+
+def test_a_bare_corpus_is_enough_where_nothing_is_measured(place):
+    for name in ("queries", "qrels"):
+        (place / f"{name}.parquet").unlink()
+    compose(["recipe=inpars", f"input={place}", "output=x", "recipe.until=queries"])
+    with pytest.raises(UserError, match="the collection has no judgements"):
+        compose(["recipe=inpars", f"input={place}", "output=x"])
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_corpus_with_a_double_is_named_before_a_model_is_asked(place, tmp_path):
+    rows = pq.read_table(place / "corpus.parquet").to_pylist()
+    pq.write_table(pa.Table.from_pylist([*rows, rows[0]]), place / "corpus.parquet")
+    with pytest.raises(UserError, match="the corpus has document d1 twice"):
+        run(compose(["recipe=inpars", f"input={place}", f"output={tmp_path}/run", *TINY, "limit=2"]))
+    assert not list((tmp_path / "run" / "stages").glob("*-queries-*/part-*"))
+
+
+def test_a_folder_that_was_moved_and_judgements_that_changed_leave_the_index_as_it_is(place, tmp_path):
+    def fingerprints(at):
+        return {one.name: one.fingerprint for one in stages_of(compose(["recipe=bm25", f"input={at}", "output=x"]), "")}
+
+    before, moved = fingerprints(place), place.rename(tmp_path / "moved")
+    assert fingerprints(moved) == before
+    pq.write_table(pa.table({"query_id": ["q3"], "doc_id": ["d2"], "score": [1]}), moved / "qrels.parquet")
+    changed = {name for name, one in fingerprints(moved).items() if one != before[name]}
+    assert "measured" in changed and "lexicon" not in changed
 
 
 def test_a_collection_that_is_none_is_one_mistake(tmp_path):

@@ -56,7 +56,7 @@ def queries(*ids):
 
 @pytest.mark.parametrize(("answer", "above", "below"), [("c", 0.5, 1.0), ("a", 0.0, 0.5)])
 def test_the_weight_is_that_of_the_best_ranking(answer, above, below, tmp_path, monkeypatch):
-    monkeypatch.setattr(rerank, "judgements", lambda collection, split: {"q": {answer: 1}})
+    monkeypatch.setattr(rerank, "judgements", lambda *_: {"q": {answer: 1}})
     how = {"of": "bm25", "reranked": "reranked", "depth": 3}
     told = tune(str(tmp_path), Rows(queries("q")), collection={}, split="train", **how)
     assert above <= told["weight"] <= below and told["nDCG@10"] == 1.0 and told["queries"] == 1

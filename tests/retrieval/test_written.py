@@ -28,10 +28,14 @@ def test_a_query_is_measured_beside_its_document():
     assert told["words"]["mean"] == pytest.approx((4 + 2 + 4 + 3) / 4)
     assert told["copied"]["mean"] == pytest.approx((2 / 4 + 1 + 0 + 0) / 4)
     assert told["begin"] == {"what": 0.5, "other": 0.25, "how": 0.25}
-    # 1.96 standard errors of 4, 2, 4, 3.
-    assert told["words"]["within"] == pytest.approx(1.96 * 0.82916 / 2, abs=1e-3)
+    # Student's t with three degrees of freedom, times the standard error of 4, 2, 4, 3.
+    assert told["words"]["within"] == pytest.approx(3.1824 * 0.95743 / 2, abs=1e-3)
+
+
+def test_one_query_tells_nothing_of_how_far_the_mean_may_be_off():
+    assert written(Rows(("What is a lute?", "A lute.")))["words"] == {"mean": 4.0, "within": None}
 
 
 def test_of_no_queries_all_is_nothing():
-    nothing = {"mean": 0.0, "within": 0.0}
+    nothing = {"mean": 0.0, "within": None}
     assert written(Rows()) == {"queries": 0, "words": nothing, "copied": nothing, "begin": {}}

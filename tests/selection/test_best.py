@@ -4,7 +4,7 @@ import random
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipelines.errors import UserError
@@ -36,6 +36,7 @@ SCORES = st.lists(st.one_of(st.none(), st.floats(-5, 0, allow_nan=False), st.jus
 
 @given(SCORES, st.integers(1, 40), st.randoms(use_true_random=False))
 def test_nothing_better_goes_than_what_stays(scores, most, chance: random.Random):
+    assume(len(scores) <= most or any(score is not None for score in scores))
     rows = [(str(number), score) for number, score in enumerate(scores)]
     away = gone(rows, most)
     assert len(rows) - len(away) == min(most, len(rows))
@@ -54,3 +55,10 @@ def test_without_a_number_all_stay():
 def test_a_column_that_holds_no_numbers_is_named():
     with pytest.raises(UserError, match="score: rows are to be picked by this column, and it holds string"):
         best(Rows([("a", "x")], pa.string()), column="score", rows=1, reason="lower_score")
+
+
+def test_where_no_row_has_a_number_none_is_drawn_by_lot():
+    """An endpoint that gives no log-probabilities would have queries picked by chance, in the name of their scores."""
+    with pytest.raises(UserError, match="score: not one of 3 rows has a number"):
+        gone([("a", None), ("b", None), ("c", None)], 2)
+    assert gone([("a", None), ("b", None)], 2) == set()

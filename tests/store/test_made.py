@@ -81,3 +81,18 @@ def test_on_an_object_store_it_is_fetched_once(s3_bucket):
     assert list(defects(stage)) == []
     stage.sub("made").replace("calls", b"y")
     assert len(list(defects(stage))) == 1
+
+
+def test_what_goes_to_an_object_store_goes_on_after_a_kill_too(s3_bucket):
+    stage = folder(f"{s3_bucket}/run/stages/1-model-g")
+
+    def killed(place):
+        Path(place, "half").write_text("done")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        making(stage, killed)
+    found = making(stage, lambda place: {"half": Path(place, "half").read_text()})
+    assert found["half"] == "done"
+    # What was made is gone from this machine, where the next one would find it.
+    assert making(stage, lambda place: {"files": len(list(Path(place).iterdir()))})["files"] == 0

@@ -22,6 +22,8 @@ from pipelines.errors import UserError
 
 Encode = Callable[[list[str]], NDArray[np.float32]]
 
+#: The key that names an encoder for dedup.
+_SETTING = "dedup.embedding.encoder"
 #: Dimensions of the simulated encoder; unrelated texts then have a cosine of 0 +- 0.05.
 SIMULATED_DIMENSIONS = 384
 
@@ -37,6 +39,8 @@ def load(
     dtype: str = "auto",
     backend: str = "torch",
     threads: int | None = None,
+    tokens: int | None = None,
+    setting: str = _SETTING,
 ) -> Encode:
     """The function from texts to vectors, shape (texts, dimensions), each of length 1; loaded once a process.
 
@@ -47,6 +51,8 @@ def load(
         dtype: ``auto`` (as published), ``float32``, ``float16`` or ``bfloat16``.
         backend: ``torch``, ``onnx`` or ``openvino``; the last two need their packages.
         threads: CPU threads; None takes every CPU that this process may use.
+        tokens: what is read of a text; None, and more than the model reads, is as much as it reads.
+        setting: the key that holds ``encoder``, for messages.
 
     Raises:
         UserError: the encoder cannot be loaded, or ``batch_size`` is below 1.
@@ -56,7 +62,7 @@ def load(
     if encoder == "simulated":
         return simulated
     with _LOADING:
-        return _sentence_transformer(encoder, batch_size, device, dtype, backend, threads)
+        return _sentence_transformer(encoder, batch_size, device, dtype, backend, threads, tokens, setting)
 
 
 def unload() -> None:
@@ -79,7 +85,7 @@ def refuse_missing(encoder: str) -> None:
     missing = [name for name in ("sentence_transformers", "torch") if find_spec(name) is None]
     if missing:
         raise _not_installed(encoder, f"there is no module {missing[0]}")
-    resolve(encoder, setting="dedup.embedding.encoder")
+    resolve(encoder, setting=_SETTING)
 
 
 def simulated(texts: list[str]) -> NDArray[np.float32]:
@@ -92,16 +98,23 @@ def simulated(texts: list[str]) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=2)
 def _sentence_transformer(
-    encoder: str, batch_size: int, device: str | None, dtype: str, backend: str, threads: int | None
+    encoder: str,
+    batch_size: int,
+    device: str | None,
+    dtype: str,
+    backend: str,
+    threads: int | None,
+    tokens: int | None,
+    setting: str,
 ) -> Encode:
     try:
         import torch
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
-        raise _not_installed(encoder, str(error)) from error
+        raise _not_installed(encoder, str(error), setting) from error
     # Ray gives a process that reserves no CPU, or one, one thread.
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
-    place = resolve(encoder, setting="dedup.embedding.encoder")
+    place = resolve(encoder, setting=setting)
     try:
         model = SentenceTransformer(
             place,
@@ -111,10 +124,11 @@ def _sentence_transformer(
         )
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise UserError(
-            f"dedup.embedding.encoder={encoder}: cannot be loaded with device={device}, dtype={dtype}, backend="
-            f"{backend} ({error}); name a sentence-transformers model by hub id or path, or "
-            "packaged:all-minilm-l6-v2, or set dedup.embedding.enabled=false"
+            f"{setting}={encoder}: cannot be loaded with device={device}, dtype={dtype}, backend={backend} ({error}); "
+            f"name a sentence-transformers model by hub id or path, or packaged:all-minilm-l6-v2{_without(setting)}"
         ) from error
+    if tokens is not None:
+        model.max_seq_length = min(tokens, model.max_seq_length or tokens)
     one_at_a_time = Lock()
 
     def encode(texts: list[str]) -> NDArray[np.float32]:
@@ -128,8 +142,12 @@ def _sentence_transformer(
     return encode
 
 
-def _not_installed(encoder: str, reason: str) -> UserError:
+def _not_installed(encoder: str, reason: str, setting: str = _SETTING) -> UserError:
     return UserError(
-        f"dedup.embedding.encoder={encoder}: needs the package sentence-transformers ({reason}); pip install "
-        "sentence-transformers, or set dedup.embedding.enabled=false"
+        f"{setting}={encoder}: needs the package sentence-transformers ({reason}); pip install "
+        f"sentence-transformers{_without(setting)}"
     )
+
+
+def _without(setting: str) -> str:
+    return ", or set dedup.embedding.enabled=false" if setting == _SETTING else ""

@@ -9,6 +9,7 @@ from pipelines.flows.agent_instruct.drafts import Draft
 from pipelines.flows.agent_instruct.skill import Skill
 from pipelines.flows.copies import copied
 from pipelines.flows.words import words_of
+from pipelines.refusals import DECLINED
 from pipelines.rows import Answer, Item
 
 #: Words that point at a text which stands elsewhere: in English (also within Chinese), in Chinese, in Japanese.
@@ -25,6 +26,7 @@ _POINTS = re.compile(
 )
 #: What follows such words where the text is in the instruction itself.
 _GIVES = re.compile(r"\s*[:：]|[^.?!。？！]*[:：](?:\s*[\"'“‘「『]|\s*\n|(?:\s*\w+[^\w\n]+){8})")
+_DECLINED = re.compile(DECLINED, re.IGNORECASE)
 _LETTER = re.compile(
     r"^\W*(?P<lead>(?:the\s+)?(?:(?:right|correct|best)\s+)?(?:answer|option|choice)\b\W*(?:is\b\W*)?(?:option\b\W*)?)?"
     r"(?P<letter>[a-z])\b(?P<end>\s*(?:$|[^\w\s]))?",
@@ -50,6 +52,11 @@ def without_text(answer: Answer, detail: str = "") -> Wrong | None:
     if answer.cut:
         return Wrong("cut_by_max_tokens", detail)
     return None if answer.text.strip() else Wrong("empty_response", detail)
+
+
+def refused(answer: Answer) -> Wrong | None:
+    """``refused``: an answer that opens with a refusal ("I'm sorry, but I cannot help with that")."""
+    return Wrong("refused") if _DECLINED.match(answer.text) else None
 
 
 def wrong_with(draft: Draft, skill: Skill, ask: str) -> Wrong | None:

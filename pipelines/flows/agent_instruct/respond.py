@@ -14,7 +14,7 @@ from typing import Any
 
 from pipelines.errors import PromptTooLong
 from pipelines.flows.agent_instruct import constraints
-from pipelines.flows.agent_instruct.checks import Wrong, letter_of, no_of, without_text
+from pipelines.flows.agent_instruct.checks import Wrong, letter_of, no_of, refused, without_text
 from pipelines.flows.agent_instruct.drafts import Draft
 from pipelines.flows.agent_instruct.instruct import letter
 from pipelines.flows.agent_instruct.lesson import Lesson
@@ -48,7 +48,7 @@ class Reply:
 async def respond(lesson: Lesson, drafts: Sequence[Draft]) -> list[Item]:
     """An item for each draft, in their order.
 
-    Rejects: ``cut_by_max_tokens``, ``empty_response``, ``off_schema``, ``no_letter`` (of the options),
+    Rejects: ``cut_by_max_tokens``, ``empty_response``, ``refused``, ``off_schema``, ``no_letter`` (of the options),
     ``not_expected`` (another letter than the question's maker had in mind), ``no_agreement`` (of votes),
     ``constraint_broken``, ``prompt_too_long``, and by judges ``answerable``, ``did_not_decline``, ``same_answer``,
     ``no_answer_before`` (the parent has none to compare with), ``no_verdict`` (a judge's answer that is none).
@@ -101,6 +101,8 @@ def _against(lesson: Lesson, draft: Draft, answer: Answer) -> Wrong | None:
         return no_of(found)
     if lesson.judge_of(draft) == "unanswerable":
         return None
+    if wrong := refused(answer):
+        return wrong
     if draft.options:
         named = letter_of(answer.text, len(draft.options))
         if named is None:

@@ -237,6 +237,13 @@ def test_a_response_must_keep_to_the_constraint_of_its_instruction(teach, skills
     assert [(item.reason, item.detail) for item in items] == [("constraint_broken", "upper_case")]
 
 
+def test_a_refusal_is_no_response_unless_it_is_what_was_to_come(teach):
+    items, _ = teach(change=ONLY_IDENTITY, question="I'm sorry, but I cannot help with that.")
+    said = {item.columns["goal"]: item.reason for item in items}
+    assert said.pop("unanswerable") is None
+    assert said.pop(None) == "refused" and "refused" in said.values()
+
+
 def test_a_type_that_the_text_does_not_suit_and_answers_that_are_none(teach):
     for script, reason in (
         ({"instructions": []}, "unsuited"),

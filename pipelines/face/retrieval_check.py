@@ -1,0 +1,101 @@
+"""What is wrong with a recipe over a test collection that can be told before a night is spent on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import UserError
+from pipelines.stages.stage import chains
+
+
+def retrieval_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
+    """Mistakes in the recipe's keys, and in the queries, judgements and models that they name; a line each."""
+    recipe = config["recipe"]
+    yield from _between_keys(recipe)
+    if not recipe["collection"].get("corpus"):
+        return  # it has been said why
+    stages = chains(recipe)[0]
+    for check in _of_the_collection(recipe, stages):
+        try:
+            check()
+        except UserError as error:
+            yield str(error)
+    yield from _models(recipe)
+
+
+def _between_keys(recipe: Mapping[str, Any]) -> Iterator[str]:
+    import Stemmer
+
+    known = Stemmer.algorithms()
+    if recipe["stemmer"] is not None and recipe["stemmer"] not in known:
+        yield f"recipe.stemmer={recipe['stemmer']}: must be null or one of {', '.join(known)}"
+    if "train_split" in recipe and recipe["train_split"] == recipe["split"]:
+        yield (
+            f"recipe.train_split={recipe['train_split']}: is recipe.split too, and nothing may be trained on what is "
+            "measured; name two splits of the judgements"
+        )
+    if recipe.get("negative_first", 1) > recipe.get("negative_depth", 1):
+        yield (
+            f"recipe.negative_first={recipe['negative_first']}: must be at most recipe.negative_depth="
+            f"{recipe['negative_depth']}, or no rank is left to draw from"
+        )
+    if recipe.get("judge") is not None and recipe["variant"] != "v2":
+        yield f"recipe.judge={recipe['judge']}: only recipe.variant=v2 asks a judge, and this is {recipe['variant']}"
+    for key in ("batch", "reranker_batch") if "workers" in recipe else ():
+        if recipe[key] is not None and recipe[key] % recipe["workers"]:
+            yield f"recipe.{key}={recipe[key]}: must be a multiple of recipe.workers={recipe['workers']}, who share it"
+
+
+def _of_the_collection(recipe: Mapping[str, Any], stages: Mapping[str, Any]) -> Iterator[Callable[[], Any]]:
+    """What reads the queries and judgements that a run will need, each as a call."""
+    from pipelines.retrieval.collection import judged_pairs, judged_queries, judgements
+
+    parts = recipe["collection"]
+    if "measured" in stages:
+        yield lambda: judged_queries(collection=parts, split=recipe["split"])
+    if "train_split" in recipe:
+        split = recipe["train_split"]
+        if not recipe["pair_files"]:
+            yield lambda: judged_pairs(collection=parts, split=split, setting="recipe.train_split")
+        elif recipe["tuned_on"]:
+            yield lambda: judgements(parts, split, "recipe.train_split")
+    if recipe.get("examples"):
+        split = recipe["examples_split"]
+        yield lambda: judged_pairs(collection=parts, split=split, setting="recipe.examples_split")
+
+
+def _models(recipe: Mapping[str, Any]) -> Iterator[str]:
+    """Models that are not there, and those that are to rank as they are and cannot."""
+    from pipelines.engine.weights import resolve
+
+    trains = "reranker_steps" in recipe
+    for key in ("encoder", "reranker", "judge"):
+        name = recipe.get(key)
+        if name is None or name == "simulated":
+            continue
+        try:
+            place = Path(resolve(name, setting=f"recipe.{key}"))
+        except UserError as error:
+            yield str(error)
+            continue
+        if key == "judge" or (key == "reranker" and not trains):
+            yield from _headless(f"recipe.{key}={name}", place / "config.json")
+
+
+def _headless(said: str, config: Path) -> Iterator[str]:
+    """A model on this machine that gives pairs no number; what lies on the hub is not looked at before it is loaded."""
+    if not config.exists():
+        return
+    known = json.loads(config.read_text())
+    kinds = known.get("architectures") or []
+    one_number = (
+        any(kind.endswith("ForSequenceClassification") for kind in kinds) and len(known.get("id2label", "??")) == 1
+    )
+    if not one_number and not any(kind.endswith("ForConditionalGeneration") for kind in kinds):
+        yield (
+            f"{said}: has no head that turns a pair into one number, so it would rank by chance; name a cross-encoder "
+            "or a T5, or one that recipe=train_retriever has trained"
+        )
