@@ -68,10 +68,10 @@ def test_a_killed_engine_is_replaced_and_no_row_is_lost(nightmill, tmp_path):
         "recipe=text_to_persona",
         f"input={ROOT / 'scripts/sample_seeds.parquet'}",
         f"output={output}",
-        "limit=24",
+        "limit=12",
         "io.shard_rows=3",
         "io.shards_in_flight=1",
-        "sampling.max_tokens=64",
+        "sampling.max_tokens=32",
         "dedup.embedding.enabled=false",
     )
     run.wait_until(lambda: any(output.glob("stages/1-*/part-*.parquet")), limit_s=400)
@@ -81,4 +81,4 @@ def test_a_killed_engine_is_replaced_and_no_row_is_lost(nightmill, tmp_path):
     proof = verify(str(output))
     assert (proof["ok"], proof["complete"]) == (True, True), proof["defects"]
     personas = proof["stages"]["personas"]
-    assert (personas["rows_in"], personas["rows_failed"]) == (24, 0)
+    assert (personas["rows_in"], personas["rows_failed"]) == (12, 0)
