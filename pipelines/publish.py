@@ -41,6 +41,10 @@ _RECORDED = (
     "transformers",
     "datasketch",
     "sentence-transformers",
+    "bm25s",
+    "PyStemmer",
+    "ir-measures",
+    "pytrec-eval-terrier",
     "pyarrow",
 )
 

@@ -62,7 +62,17 @@ def summary(
         "diversity": told.get("diversity"),
         **{
             key: told[key]
-            for key in ("arms", "within", "compared", "queries", "written", "refused", "notes")
+            for key in (
+                "arms",
+                "within",
+                "compared",
+                "over",
+                "queries",
+                "queries_judged",
+                "written",
+                "refused",
+                "notes",
+            )
             if key in told
         },
         "examples": sample.select(["id", *shown]).to_pylist(),
@@ -86,6 +96,7 @@ def render(result: Mapping[str, Any]) -> Group:
         *([SIMULATED] if result["engine"] == "simulated" else []),
         f"rows     {result['data']}",
         f"removed  {result['run']}/removed",
+        *(f"gain     {called} over {one['arm']}: {_gain(one)}" for called, one in result.get("over", {}).items()),
         *(f"queries  {called}: {_written(found)}" for called, found in result.get("written", {}).items()),
         *(f"note: {note}" for note in result.get("notes", ())),
         *([f"runs     {result['run']}/runs, {result['run']}/measures.png"] if "arms" in result else []),
@@ -104,7 +115,9 @@ def render(result: Mapping[str, Any]) -> Group:
 def arms_table(result: Mapping[str, Any]) -> Table:
     """What each way to rank came to: a row a way, a column a figure, and how it compares with the first."""
     arms, compared = result["arms"], result["compared"]
-    table = Table(title=f"means over {counted(result['queries'], 'query')}", title_justify="left")
+    queries, judged = result["queries"], result["queries_judged"]
+    whole = counted(queries, "query") if queries == judged else f"{queries:,} of {counted(judged, 'judged query')}"
+    table = Table(title=f"means over {whole}", title_justify="left")
     names = list(next(iter(arms.values())))
     for column in ("", *names, *(("against the first", "p") if compared else ())):
         table.add_column(column, justify="right" if column else "left")
@@ -113,6 +126,10 @@ def arms_table(result: Mapping[str, Any]) -> Table:
         told = () if against is None else (f"{against['difference']:+.3f}", _p(against["p"]))
         table.add_row(Text(called), *(f"{figures[name]:.3f}" for name in names), *told)
     return table
+
+
+def _gain(found: Mapping[str, Any]) -> str:
+    return f"{found['difference']:+.3f}, p {_p(found['p']) or 'not told'}"
 
 
 def _p(value: float | None) -> str:

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import UserError
 from pipelines.stages.stage import chains
 
+#: Modules of the extra ``retrieval`` that every such recipe loads.
+_PACKAGES = ("bm25s", "Stemmer", "ir_measures", "scipy")
+
 
 def retrieval_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
     """Mistakes in the recipe's keys, and in the queries, judgements and models that they name; a line each."""
     recipe = config["recipe"]
+    if missing := [name for name in _PACKAGES if find_spec(name) is None]:
+        yield (
+            f"recipe={recipe['name']}: {', '.join(missing)} is not installed; pip install 'nightmill[retrieval]' brings "
+            "what recipes over test collections need"
+        )
+        return
     yield from _between_keys(recipe)
     if not recipe["collection"].get("corpus"):
         return  # it has been said why
@@ -91,10 +101,9 @@ def _headless(said: str, config: Path) -> Iterator[str]:
         return
     known = json.loads(config.read_text())
     kinds = known.get("architectures") or []
-    one_number = (
-        any(kind.endswith("ForSequenceClassification") for kind in kinds) and len(known.get("id2label", "??")) == 1
-    )
-    if not one_number and not any(kind.endswith("ForConditionalGeneration") for kind in kinds):
+    labels = len(known.get("id2label", ("", "")))  # two, where a configuration says nothing
+    ranks = ("ForSequenceClassification", "ForConditionalGeneration") if labels == 1 else ("ForConditionalGeneration",)
+    if not any(kind.endswith(ranks) for kind in kinds):
         yield (
             f"{said}: has no head that turns a pair into one number, so it would rank by chance; name a cross-encoder "
             "or a T5, or one that recipe=train_retriever has trained"

@@ -30,6 +30,7 @@ class Retrieval(Recipe):
     query_id: str = key("the column with a query's id", rule=NOT_EMPTY)
     query_text: str = key("the column with a query's text", rule=NOT_EMPTY)
     arms: dict[str, str] = key("what each ranking is called in tables, and the name its columns begin with", {})
+    over: dict[str, str] = key("rankings that are compared with another than the first, by what both are called", {})
     notes: dict[str, str] = key("sentences below the table, each where the stage of its name was run", {})
 
 

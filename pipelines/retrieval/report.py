@@ -31,6 +31,7 @@ def tables(
     query_column: str,
     arms: Mapping[str, str],
     notes: Mapping[str, str],
+    over: Mapping[str, str],
     queries: Mapping[str, str] | None = None,
     negatives: str | None = None,
 ) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def tables(
         query_column: the column with the query's id.
         arms: what each arm is called, and the name its columns begin with; the first is what others are compared with.
             Those without columns, whose stages are switched off, are left out.
+        over: arms by what they are called, each with another than the first that it is compared with.
         notes: sentences to stand below the table, each where the stage of its name was run.
         queries: where a model has written some, the names of stages whose rows these are, by what they are called.
         negatives: the stage whose rows have negatives, where there is one.
@@ -52,10 +54,10 @@ def tables(
     Returns:
         ``arms``: by their names the means of ``MEASURES`` over all queries; ``within``: half a 95% interval of each
         arm's nDCG@10; ``compared``: for each other arm the mean ``difference`` in nDCG@10 to the first, and ``p`` of a
-        paired t-test over queries (None with fewer than two, or where all are equal); ``queries``, how many were
-        measured, and ``queries_judged``, how many the split judges; ``written``: what
-        queries of a model are like (``retrieval.written``); ``refused``: documents that were drawn for no negative, by
-        reason; ``notes``; ``files``: what was written, by folder.
+        paired t-test over queries (None with fewer than two, or where all are equal); ``over``: the same to the other
+        ``arm`` that ``over`` names; ``queries``: how many were measured, and ``queries_judged``: how many the split
+        judges; ``written``: what queries of a model are like (``retrieval.written``); ``refused``: documents that were
+        drawn for no negative, by reason; ``notes``; ``files``: what was written, by folder.
 
     Raises:
         RunStopped: no query was measured.
@@ -96,6 +98,11 @@ def tables(
         "written": {called: written(stages[name]) for called, name in (queries or {}).items() if name in stages},
         "refused": refusals(stages[negatives]) if negatives is not None and negatives in stages else {},
         "compared": {called: _against(by_query[first], by_query[called]) for called in list(by_query)[1:]},
+        "over": {
+            called: {"arm": other, **_against(by_query[other], by_query[called])}
+            for called, other in over.items()
+            if {called, other} <= by_query.keys()
+        },
         "queries": len(measured),
         "queries_judged": len(judged),
         "notes": [text for name, text in notes.items() if name in stages],

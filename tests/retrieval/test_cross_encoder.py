@@ -111,7 +111,7 @@ def test_queries_without_a_negative_teach_nothing(lexicon, tmp_path):
 
 
 @pytest.mark.parametrize("words", [1, 8, 200])
-def test_the_document_is_cut_and_the_query_is_not(words):
+def test_the_document_is_cut_and_of_a_query_what_is_over_half(words):
     """A query takes half of the tokens at most; a longer one, which no people ask, is cut to that."""
     model = _cross_encoder_of(32)
     query, document = asked("how " * words, model.tokenizer, 32), "the strings of the lute " * 50

@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.compose import compose
 from pipelines.errors import RunStopped, UserError
+from pipelines.face import retrieval_check
 from pipelines.recipe import stages_of
 from pipelines.run import run
 from pipelines.verbs.verify import verify
@@ -265,6 +266,12 @@ def test_a_template_brings_its_eight_examples(place):
 def test_what_would_fail_late_in_the_night_is_named_at_the_start(recipe, more, said, place):
     with pytest.raises(UserError, match=said):
         compose([f"recipe={recipe}", f"input={place}", "output=x", *more])
+
+
+def test_packages_that_are_not_installed_are_named(place, monkeypatch):
+    monkeypatch.setattr(retrieval_check, "find_spec", lambda name: None if name == "bm25s" else name)
+    with pytest.raises(UserError, match="recipe=bm25: bm25s is not installed; pip install 'nightmill.retrieval.'"):
+        compose(["recipe=bm25", f"input={place}", "output=x"])
 
 
 def test_a_bare_corpus_is_enough_where_nothing_is_measured(place):

@@ -12,6 +12,7 @@ from pipelines.retrieval.trec import read_qrels, read_run
 from pipelines.store.files import folder
 
 OF = {"collection": {}, "split": "test"}
+OVER = {"+ reranker": "BM25", "mixed": "BM25"}
 NOTES = {"measured": "a stage that was run", "judge": "one that was not"}
 
 
@@ -51,7 +52,14 @@ def told(tmp_path):
     rows = Rows(part(0, {"bm25": [0.1, 0.2], "new": [0.3, 0.5]}), part(2, {"bm25": [0.3], "new": [0.4]}))
     arms = {"BM25": "bm25", "+ reranker": "new"}
     return tables(
-        {"measured": rows}, folder(str(tmp_path)), **OF, stage="measured", query_column="id", arms=arms, notes=NOTES
+        {"measured": rows},
+        folder(str(tmp_path)),
+        **OF,
+        stage="measured",
+        query_column="id",
+        arms=arms,
+        notes=NOTES,
+        over=OVER,
     )
 
 
@@ -62,6 +70,7 @@ def test_means_and_the_difference_to_the_first(told):
     assert told["arms"]["+ reranker"]["nDCG@10"] == pytest.approx(0.4)
     assert told["arms"]["BM25"]["MAP"] == 0.5
     assert told["compared"]["+ reranker"]["difference"] == pytest.approx(0.2)
+    assert told["over"] == {"+ reranker": {"arm": "BM25"} | told["compared"]["+ reranker"]}, "mixed is switched off"
     # A paired t-test of the differences 0.2, 0.3, 0.1: t = 3.46 with two degrees of freedom.
     assert told["compared"]["+ reranker"]["p"] == pytest.approx(0.0742, abs=1e-4)
 
@@ -83,6 +92,7 @@ def test_an_arm_whose_stages_are_switched_off_is_left_out(tmp_path):
         query_column="id",
         arms={"BM25": "bm25", "mixed": "mixed"},
         notes={},
+        over=OVER,
     )
     assert list(found["arms"]) == ["BM25"] and found["compared"] == {}
 
@@ -97,12 +107,14 @@ def test_where_nothing_was_measured_there_is_no_table(tmp_path):
     rows = {"measured": Rows(part(0, {"bm25": [0.5]}).slice(0, 0))}
     arms = {"BM25": "bm25"}
     with pytest.raises(RunStopped, match="recipe.split=test: it judges 4 queries, and not one of them was measured"):
-        tables(rows, folder(str(tmp_path)), **OF, stage="measured", query_column="id", arms=arms, notes={})
+        tables(rows, folder(str(tmp_path)), **OF, stage="measured", query_column="id", arms=arms, notes={}, over={})
 
 
 @pytest.mark.parametrize("ndcg", [{"bm25": [0.5], "new": [0.7]}, {"bm25": [0.5, 0.6], "new": [0.5, 0.6]}])
 def test_one_query_or_no_difference_has_no_p(ndcg, tmp_path):
     arms = {"BM25": "bm25", "new": "new"}
     rows = {"measured": Rows(part(0, ndcg))}
-    found = tables(rows, folder(str(tmp_path)), **OF, stage="measured", query_column="id", arms=arms, notes=NOTES)
+    found = tables(
+        rows, folder(str(tmp_path)), **OF, stage="measured", query_column="id", arms=arms, notes=NOTES, over=OVER
+    )
     assert found["compared"]["new"]["p"] is None

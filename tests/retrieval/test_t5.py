@@ -71,8 +71,8 @@ def test_a_long_document_is_cut_and_the_cue_after_it_is_not(words, lexicon, tmp_
     assert len(said) == min(24, 10 + words) and said.count("strings") == 1 + min(words, 14)
 
 
-def test_after_a_kill_it_goes_on_from_a_checkpoint(lexicon, tmp_path):
-    """A checkpoint is read back through the class that wrote it."""
+def test_a_checkpoint_is_read_back_as_it_was_written(lexicon, tmp_path):
+    """Through the class that wrote it, so that a training can go on from there."""
     reader = cross_encoder(tiny_t5(tmp_path / "base", lexicon), "cpu", 24, seed=0)
     reader.save_pretrained(str(tmp_path / "again"))
     assert reads_as_t5(str(tmp_path / "again"))
