@@ -20,8 +20,8 @@ def retrieval_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
     recipe = config["recipe"]
     if missing := [name for name in _PACKAGES if find_spec(name) is None]:
         yield (
-            f"recipe={recipe['name']}: {', '.join(missing)} is not installed; pip install 'nightmill[retrieval]' brings "
-            "what recipes over test collections need"
+            f"recipe={recipe['name']}: {', '.join(missing)} is not installed; pip install 'nightmill[retrieval]' "
+            "brings what recipes over test collections need"
         )
         return
     yield from _between_keys(recipe)
