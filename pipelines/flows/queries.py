@@ -15,7 +15,7 @@ from typing import Any
 
 from pipelines.engine.llm import LLM
 from pipelines.errors import PromptTooLong
-from pipelines.prompts import PromptSet, Rendered
+from pipelines.prompts import Message, PromptSet, Rendered
 from pipelines.rows import Answer, Item, Row, keep, reject
 
 #: Marks that models put around a query.
@@ -41,11 +41,7 @@ async def inpars(
     text = shown(row, text_column, document_words)
     labels = prompts.tables["labels"][wording]
     guided = wording == "guided"
-    prompt = (
-        prompts.render("guided", trim="text", text=text)
-        if guided
-        else prompts.render("vanilla", trim="text", text=text)
-    )
+    prompt = prompts.render(wording, trim="text", history=_shown_before(prompts, wording), text=text)
     answer = await llm.chat(prompt, stop=["\n\n" if guided else "\n"])
     first, _, rest = answer.text.strip().partition("\n")
     bad = _after(rest.strip().partition("\n")[0], labels["bad"]) if guided else None
@@ -123,7 +119,24 @@ async def _fitting(
 def _prompt(prompts: PromptSet, template: str, text: str, examples: Sequence[Row]) -> Rendered:
     if template == "zero_shot":
         return prompts.render("zero_shot", text=text)
-    return prompts.render("few_shot", text=text, kind=template, shown=examples)
+    label = prompts.tables["kinds"][template]["query"]
+    before: list[Message] = []
+    for one in examples:
+        before.append(prompts.render("few_shot", text=one["document"], kind=template).messages[-1])
+        before.append(("assistant", f"{label}: {one['query']}" if label else one["query"]))
+    return prompts.render("few_shot", history=tuple(before), text=text, kind=template)
+
+
+def _shown_before(prompts: PromptSet, wording: str) -> tuple[Message, ...]:
+    """The examples of a prompt as turns: a document, and what the model is to answer."""
+    labels = prompts.tables["labels"][wording]
+    before: list[Message] = []
+    for one in prompts.tables["examples"]:
+        answer = (
+            f"{labels['query']}: {one['question']}\n{labels['bad']}: {one['query']}" if labels["bad"] else one["query"]
+        )
+        before += [prompts.render(wording, text=one["document"]).messages[-1], ("assistant", answer)]
+    return tuple(before)
 
 
 def shown(row: Row, text_column: str, words: int) -> str:

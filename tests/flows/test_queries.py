@@ -16,6 +16,10 @@ def prompts(name):
     return PromptSet(**yaml.safe_load((conf_dir() / "prompt" / f"{name}.yaml").read_text()))
 
 
+def length(prompt):
+    return sum(len(text) for _, text in prompt.messages)
+
+
 class Scripted:
     """Gives the texts it was made with (``~`` at the end: cut); refuses prompts of more than ``fits`` characters."""
 
@@ -24,8 +28,8 @@ class Scripted:
 
     async def sample(self, prompt, n, *, stop):
         self.stops.append(stop)
-        if len(prompt.messages[-1][1]) > self.fits and prompt.trim is None:
-            raise PromptTooLong(len(prompt.messages[-1][1]), self.fits)
+        if length(prompt) > self.fits and prompt.trim is None:
+            raise PromptTooLong(length(prompt), self.fits)
         self.asked.append(prompt)
         assert n == len(self.texts)
         return [Answer(text.rstrip("~"), "length" if text.endswith("~") else "stop", 1, 1) for text in self.texts]
@@ -63,9 +67,14 @@ def test_the_first_line_is_the_query(answer, query):
 
 def test_what_all_prompts_share_comes_first():
     _, llm = asked("x")
-    text = llm.asked[0].messages[-1][1]
-    assert text.endswith("Document: Weather Barometers measure the weight of the air.\nRelevant query:")
-    assert text.count("Document:") == 4 and llm.asked[0].trim == "text"
+    *before, (_, text) = llm.asked[0].messages
+    assert text.endswith("Document: Weather Barometers measure the weight of the air.")
+    # Three documents, each with what is to be answered to it.
+    assert [role for role, _ in before] == ["user", "assistant"] * 3 and llm.asked[0].trim == "text"
+    assert before[1] == ("assistant", "rim brakes in rain")
+    _, llm = asked("x", "guided")
+    assert llm.asked[0].messages[1][1].startswith("Good question: Why")
+    assert llm.asked[0].messages[1][1].endswith("Bad question: rim brakes in rain")
 
 
 def test_a_guided_answer_may_go_on_with_the_bad_question():
@@ -129,10 +138,10 @@ def test_a_kind_without_a_label_has_no_failures():
 
 @pytest.mark.parametrize("count", range(5))
 def test_as_many_examples_are_shown_as_fit(count):
-    whole = drawn("Finding: x", examples=EXAMPLES[:count])[1].asked[0].messages[-1][1]
-    items, llm = drawn("Finding: x", fits=len(whole))
+    whole = drawn("Finding: x", examples=EXAMPLES[:count])[1].asked[0]
+    items, llm = drawn("Finding: x", fits=length(whole))
     assert items[0].columns["examples"] == [f"q{n} e{n}" for n in range(count)]
-    assert llm.asked[0].messages[-1][1] == whole
+    assert llm.asked[0].messages == whole.messages
     assert llm.asked[0].trim == (None if count else "text"), "the document alone may be cut"
 
 
@@ -142,8 +151,9 @@ def test_every_kind_shows_its_examples_as_it_asks(kind):
     label = f"{labels['query']}: " if labels["query"] else ""
     items, llm = drawn(f"{label}claim", template=kind, examples=EXAMPLES[:2])
     assert items[0].reason is None and items[0].columns["query"] == "claim"
-    text = llm.asked[0].messages[-1][1]
-    assert text.count(f"{label}claim ") == 2 and text.endswith("Barometers measure the weight of the air.")
+    *before, (_, text) = llm.asked[0].messages
+    assert [said for role, said in before if role == "assistant"] == [f"{label}claim 0", f"{label}claim 1"]
+    assert text.endswith("Barometers measure the weight of the air.")
 
 
 def test_without_examples_the_document_is_followed_by_a_request():
