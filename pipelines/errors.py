@@ -53,3 +53,8 @@ class CallFailed(RowFailed):
 
 class EngineDead(Exception):
     """The engine behind an actor is gone; every row in flight on it is taken up again by its replacement."""
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, or its name."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

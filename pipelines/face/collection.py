@@ -7,9 +7,6 @@ from typing import Any
 
 from pipelines.errors import UserError
 
-#: What follows from a folder that is none: nothing further is said of it.
-_NOTHING: dict[str, Any] = {"recipe.collection": {"corpus": [], "queries": [], "qrels": []}}
-
 
 def collection(given: Any, recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The settings that follow from ``input=DIR`` and the recipe's files, by key, and what is wrong, a line each.
@@ -22,15 +19,15 @@ def collection(given: Any, recipe: Mapping[str, Any]) -> tuple[dict[str, Any], l
 
     seeds_from = recipe["seeds_from"]
     if not isinstance(given, str):
-        return _NOTHING, [f"input={given}: name one folder, with corpus, queries and qrels in it"]
+        return {}, [f"input={given}: name one folder, with corpus, queries and qrels in it"]
     try:
         parts = locate(given)
         if not parts[seeds_from]:
-            return _NOTHING, [f"input={given}: has no {seeds_from}; add {seeds_from}.parquet or {seeds_from}.jsonl"]
+            return {}, [f"input={given}: has no {seeds_from}; add {seeds_from}.parquet or {seeds_from}.jsonl"]
         columns = columns_of(parts, seeds_from)
         more = _beside(recipe)
     except UserError as error:
-        return _NOTHING, [str(error)]
+        return {}, [str(error)]
     return more | {
         "recipe.collection": parts,
         "input": [one["path"] for one in parts[seeds_from]],

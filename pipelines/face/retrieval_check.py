@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import UserError
+from pipelines.retrieval.heads import answers_in_words, has_head, headless
 from pipelines.stages.stage import chains
 
 #: Modules of the extra ``retrieval`` that every such recipe loads.
@@ -25,10 +26,9 @@ def retrieval_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
         )
         return
     yield from _between_keys(recipe)
-    if not recipe["collection"].get("corpus"):
+    if not recipe["collection"]["corpus"]:
         return  # it has been said why
-    stages = chains(recipe)[0]
-    for check in _of_the_collection(recipe, stages):
+    for check in _calls(recipe, chains(recipe)[0]):
         try:
             check()
         except UserError as error:
@@ -37,11 +37,6 @@ def retrieval_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _between_keys(recipe: Mapping[str, Any]) -> Iterator[str]:
-    import Stemmer
-
-    known = Stemmer.algorithms()
-    if recipe["stemmer"] is not None and recipe["stemmer"] not in known:
-        yield f"recipe.stemmer={recipe['stemmer']}: must be null or one of {', '.join(known)}"
     if "train_split" in recipe and recipe["train_split"] == recipe["split"]:
         yield (
             f"recipe.train_split={recipe['train_split']}: is recipe.split too, and nothing may be trained on what is "
@@ -59,11 +54,13 @@ def _between_keys(recipe: Mapping[str, Any]) -> Iterator[str]:
             yield f"recipe.{key}={recipe[key]}: must be a multiple of recipe.workers={recipe['workers']}, who share it"
 
 
-def _of_the_collection(recipe: Mapping[str, Any], stages: Mapping[str, Any]) -> Iterator[Callable[[], Any]]:
-    """What reads the queries and judgements that a run will need, each as a call."""
+def _calls(recipe: Mapping[str, Any], stages: Mapping[str, Any]) -> Iterator[Callable[[], Any]]:
+    """What a run will call for its words, queries and judgements, as calls that name what is wrong."""
+    from pipelines.retrieval.analysis import analysis
     from pipelines.retrieval.collection import judged_pairs, judged_queries, judgements
 
     parts = recipe["collection"]
+    yield lambda: analysis(recipe["stemmer"], recipe["stopwords"])
     if "measured" in stages:
         yield lambda: judged_queries(collection=parts, split=recipe["split"])
     if "train_split" in recipe:
@@ -91,20 +88,14 @@ def _models(recipe: Mapping[str, Any]) -> Iterator[str]:
         except UserError as error:
             yield str(error)
             continue
-        if key == "judge" or (key == "reranker" and not trains):
-            yield from _headless(f"recipe.{key}={name}", place / "config.json")
+        if (key == "judge" or (key == "reranker" and not trains)) and not _ranks(place / "config.json"):
+            yield str(headless(f"recipe.{key}={name}"))
 
 
-def _headless(said: str, config: Path) -> Iterator[str]:
-    """A model on this machine that gives pairs no number; what lies on the hub is not looked at before it is loaded."""
+def _ranks(config: Path) -> bool:
+    """Whether a model ranks as it is, as far as this machine can tell: one on the hub is not looked at before."""
     if not config.exists():
-        return
+        return True
     known = json.loads(config.read_text())
-    kinds = known.get("architectures") or []
-    labels = len(known.get("id2label", ("", "")))  # two, where a configuration says nothing
-    ranks = ("ForSequenceClassification", "ForConditionalGeneration") if labels == 1 else ("ForConditionalGeneration",)
-    if not any(kind.endswith(ranks) for kind in kinds):
-        yield (
-            f"{said}: has no head that turns a pair into one number, so it would rank by chance; name a cross-encoder "
-            "or a T5, or one that recipe=train_retriever has trained"
-        )
+    kinds, labels = known.get("architectures"), len(known.get("id2label", ("", "")))  # two, where nothing is said
+    return has_head(kinds, labels) or answers_in_words(kinds, known.get("model_type", ""))

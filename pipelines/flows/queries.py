@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from pipelines.engine.llm import LLM
@@ -127,6 +128,7 @@ def _prompt(prompts: PromptSet, template: str, text: str, examples: Sequence[Row
     return prompts.render("few_shot", history=tuple(before), text=text, kind=template)
 
 
+@lru_cache(maxsize=16)
 def _shown_before(prompts: PromptSet, wording: str) -> tuple[Message, ...]:
     """The examples of a prompt as turns: a document, and what the model is to answer."""
     labels = prompts.tables["labels"][wording]

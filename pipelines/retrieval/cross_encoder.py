@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 
 from pipelines.dedup.found import Source
 from pipelines.engine.weights import resolve
-from pipelines.errors import RunStopped, UserError
+from pipelines.errors import RunStopped
+from pipelines.retrieval.heads import has_head, headless
 from pipelines.retrieval.lexical import opened
 from pipelines.retrieval.together import together
 from pipelines.retrieval.training import arguments, fitted, loaded, model_of, on_one_device, shared, take_threads
@@ -111,8 +112,7 @@ def _has_head(base: str) -> bool:
 
     with loaded("recipe.reranker", base):
         config = AutoConfig.from_pretrained(resolve(base, setting="recipe.reranker"))
-    known = config.architectures or []
-    return config.num_labels == 1 and any(one.endswith("ForSequenceClassification") for one in known)
+    return has_head(config.architectures, config.num_labels)
 
 
 def _given(dataset: Source) -> Iterator[pa.Table]:
@@ -230,10 +230,7 @@ def _loaded(model: str, device: str | None, pair_tokens: int) -> Any:
     from pipelines.retrieval.t5 import reads_as_t5
 
     if not reads_as_t5(model) and not _has_head(model):
-        raise UserError(
-            f"recipe.reranker={model}: has no head that turns a pair into one number, so it ranks by chance; name a "
-            "cross-encoder or a T5, or one that recipe=train_retriever has trained"
-        )
+        raise headless(f"recipe.reranker={model}")
     return cross_encoder(model, device, pair_tokens, seed=0)
 
 

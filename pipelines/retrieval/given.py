@@ -131,7 +131,6 @@ def rankings(
         UserError: a file is no run, or none of its queries is judged.
     """
     judged = {word(query) for query in judged_in(collection, split)}
-    spaced = _spaced(canonical(collection)) if runs else {}
     for name, one in runs.items():
         found = _run(one["path"], one["digest"])
         if found.keys().isdisjoint(judged):
@@ -139,6 +138,9 @@ def rankings(
                 f"recipe.runs: no query of {one['path']} is judged in recipe.split={split}; their ids differ, perhaps"
             )
         ranked = [found.get(word(id_), ()) for id_ in table[query_column].to_pylist()]
+        # The corpus is read for them only where ids may have had white space.
+        marked = any("_" in document for some in ranked for document, _ in some)
+        spaced = _spaced(canonical(collection)) if marked else {}
         hits = [Hits([spaced.get(d, d) for d, _ in some], [s for _, s in some]) for some in ranked]
         table = with_hits(table, name, hits)
     return table

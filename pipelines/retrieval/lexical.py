@@ -17,21 +17,13 @@ import bm25s
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import Stemmer
 from numpy.typing import NDArray
 
 from pipelines.dedup.found import Source
 from pipelines.errors import UserError
-from pipelines.flows.words import UNSPACED
+from pipelines.retrieval.analysis import analysis
 from pipelines.retrieval.collection import Parts, documents, whole_texts
 
-#: Words that are left out of documents and queries: those of Lucene's English analysis.
-STOPWORDS = (
-    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this "
-    "to was will with"
-).split()
-#: Of scripts that are written without spaces each letter is a word, as in Lucene.
-_WORD = rf"[{UNSPACED}]|[^\W{UNSPACED}]+"
 _SETTINGS, _TEXTS = "settings.json", "documents.arrow"
 #: An index is opened once in a process, whoever asks first.
 _OPENING = threading.Lock()
@@ -172,18 +164,7 @@ def _opened(made: str) -> Lexicon:
 
 
 def _tokens(texts: Sequence[str], settings: dict[str, Any], *, ids: bool) -> Any:
-    return bm25s.tokenize(list(texts), show_progress=False, return_ids=ids, **_analysis(settings))
-
-
-def _analysis(settings: dict[str, Any]) -> dict[str, Any]:
-    stemmer = settings["stemmer"]
-    if stemmer is not None and stemmer not in Stemmer.algorithms():
-        raise UserError(f"recipe.stemmer={stemmer}: must be null or one of {', '.join(Stemmer.algorithms())}")
-    return {
-        "token_pattern": _WORD,
-        "stopwords": STOPWORDS if settings["stopwords"] else [],
-        "stemmer": Stemmer.Stemmer(stemmer) if stemmer else None,
-    }
+    return bm25s.tokenize(list(texts), show_progress=False, return_ids=ids, **analysis(**settings))
 
 
 def _refuse_doubles(ids: pa.Array) -> None:

@@ -89,7 +89,7 @@ def measured(
             ]
             for id_, docs, scores in lists
         }
-        for place, name in enumerate(names):
+        for place, name in enumerate(names) if failed else ():
             values = pa.array([[one[place] for one in ranked[id_]] for id_ in ids], table.schema.field(name).type)
             table = table.set_column(table.column_names.index(name), name, values)
         found = measures_of(ranked, judged) if ids else {}

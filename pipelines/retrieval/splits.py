@@ -29,14 +29,14 @@ def tuning_queries(*, collection: Parts, split: str, measured: str, most: int, s
     Raises:
         UserError: the split has no judgement.
     """
-    texts = queries(collection)
-    return [{"query_id": one, "text": texts[one]} for one in _drawn(canonical(collection), split, measured, most, seed)]
+    drawn = _drawn(canonical(collection), split, measured, most, seed)
+    return [{"query_id": id_, "text": text} for id_, text in drawn.items()]
 
 
 def held_out(table: pa.Table, *, collection: Parts, split: str, measured: str, most: int, seed: int) -> pa.Array:
     """A rule: pairs of queries that a weight is chosen by (``tuning_queries``; ``most=0``: none are)."""
-    drawn = _drawn(canonical(collection), split, measured, most, seed) if most else ()
-    return pc.is_in(table["query_id"], value_set=pa.array(drawn, pa.string()))
+    drawn = _drawn(canonical(collection), split, measured, most, seed) if most else {}
+    return pc.is_in(table["query_id"], value_set=pa.array(list(drawn), pa.string()))
 
 
 def also_measured(table: pa.Table, *, collection: Parts, measured: str) -> pa.Array:
@@ -45,9 +45,10 @@ def also_measured(table: pa.Table, *, collection: Parts, measured: str) -> pa.Ar
 
 
 @cache
-def _drawn(collection: str, split: str, measured: str, most: int, seed: int) -> tuple[str, ...]:
+def _drawn(collection: str, split: str, measured: str, most: int, seed: int) -> dict[str, str]:
+    """The texts of the queries that are held out, by their ids, in the order of their file."""
     parts = json.loads(collection)
     trained = judgements(parts, split, "recipe.train_split").keys() - judged_in(parts, measured).keys()
-    there = [id_ for id_, text in queries(parts).items() if id_ in trained and text]
+    there = {id_: text for id_, text in queries(parts).items() if id_ in trained and text}
     drawn = set(sorted(there, key=lambda id_: digest(seed, id_))[: min(most, len(there) // _ONE_IN)])
-    return tuple(id_ for id_ in there if id_ in drawn)
+    return {id_: text for id_, text in there.items() if id_ in drawn}

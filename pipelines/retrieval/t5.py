@@ -17,17 +17,15 @@ from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from pipelines.engine.weights import resolve
 from pipelines.errors import UserError
+from pipelines.retrieval.heads import answers_in_words
 
 _QUERY, _DOCUMENT, _CUE = "Query:", "Document:", "Relevant:"
-#: Families whose checkpoints answer in words.
-_FAMILIES = ("t5", "mt5", "umt5", "longt5")
 
 
 def reads_as_t5(name: str) -> bool:
     """Whether a model, by hub id, path or ``packaged:NAME``, is a T5 that answers in words, and no encoder."""
     config = AutoConfig.from_pretrained(resolve(name))
-    writes = any(one.endswith("ForConditionalGeneration") for one in config.architectures or [])
-    return config.model_type in _FAMILIES and writes
+    return answers_in_words(config.architectures, config.model_type)
 
 
 class T5Verdict(InputModule):  # type: ignore[misc]

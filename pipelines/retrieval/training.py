@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import RunStopped, UserError
+from pipelines.errors import RunStopped, UserError, first_line
 from pipelines.store.made import SAID
 
 #: Where in the folder of what a stage has made a trained model lies.
@@ -71,7 +71,7 @@ def loaded(setting: str, name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, ImportError, RuntimeError) as error:
-        raise UserError(f"{setting}={name}: cannot be loaded ({str(error).strip().splitlines()[0]})") from error
+        raise UserError(f"{setting}={name}: cannot be loaded ({first_line(error)})") from error
 
 
 def on_one_device(settings: Any) -> Any:

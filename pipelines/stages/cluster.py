@@ -20,7 +20,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.annotations import RayDeprecationWarning
 
-from pipelines.errors import RunStopped, UserError
+from pipelines.errors import RunStopped, UserError, first_line
 
 NAMESPACE = "nightmill"
 #: Seconds within which a cluster's address answers.
@@ -219,8 +219,3 @@ def logs() -> str:
     with suppress(Exception):
         return f"{ray._private.worker.global_worker.node.get_logs_dir_path()}"
     return "Ray's logs"
-
-
-def first_line(error: Exception) -> str:
-    """The first line of what an error says, or its name."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

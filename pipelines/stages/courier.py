@@ -9,7 +9,8 @@ from typing import Any
 
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 
-from pipelines.stages.cluster import first_line, logs
+from pipelines.errors import first_line
+from pipelines.stages.cluster import logs
 from pipelines.stages.delivery import Delivery
 from pipelines.stages.stage import Job
 

@@ -22,10 +22,10 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from pipelines.engine.resources import Placement, place, place_readers
-from pipelines.errors import RunStopped, UserError
+from pipelines.errors import RunStopped, UserError, first_line
 from pipelines.rows import digest
 from pipelines.stages.actor import ShardActor
-from pipelines.stages.cluster import first_line, logs
+from pipelines.stages.cluster import logs
 from pipelines.stages.courier import Courier
 from pipelines.stages.delivery import Delivery
 from pipelines.stages.stage import Job, Stage

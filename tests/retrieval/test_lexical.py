@@ -8,8 +8,9 @@ import pytest
 import Stemmer
 
 from pipelines.errors import UserError
+from pipelines.retrieval.analysis import STOPWORDS
 from pipelines.retrieval.collection import documents, locate, whole_texts
-from pipelines.retrieval.lexical import STOPWORDS, Lexicon, build
+from pipelines.retrieval.lexical import Lexicon, build
 
 SETTINGS = {"k1": 0.9, "b": 0.4, "stemmer": "porter", "stopwords": True}
 
